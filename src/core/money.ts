@@ -1,0 +1,37 @@
+import { Decimal } from 'decimal.js';
+
+/** Millionths of a US dollar, a safe integer. Inside Berth money is only ever this; dollars exist on the wire. */
+export type MicroUsd = number;
+
+const MICROS_PER_USD = 1_000_000;
+const MS_PER_HOUR = 3_600_000n;
+
+/** Dollars as a JSON number, exact to the micro-dollar: 340_000 → 0.34. */
+export function toUsd(micros: MicroUsd): number {
+  return new Decimal(micros).div(MICROS_PER_USD).toNumber();
+}
+
+/** Dollars (a number or decimal text) as micro-dollars, half up. Throws RangeError for what is no finite amount or too large to be exact. */
+export function fromUsd(usd: number | string): MicroUsd {
+  let amount: Decimal;
+  try {
+    amount = new Decimal(usd).times(MICROS_PER_USD).toDecimalPlaces(0, Decimal.ROUND_HALF_UP);
+  } catch (cause) {
+    throw new RangeError(`not an amount of money: ${String(usd)}`, { cause });
+  }
+  const micros = amount.toNumber();
+  if (!Number.isSafeInteger(micros)) throw new RangeError(`not an amount of money: ${String(usd)}`);
+  return micros;
+}
+
+/** Price (micro-dollars an hour) × time in micro-dollar-milliseconds-per-hour: exact, so that parts add up before the one rounding. */
+export function exactCost(priceMicrosPerHour: MicroUsd, durationMs: number): bigint {
+  return BigInt(priceMicrosPerHour) * BigInt(Math.max(0, Math.round(durationMs)));
+}
+
+/** Rounds a sum of exact costs, half up, once: at settlement or at display. */
+export function roundCost(exact: bigint): MicroUsd {
+  const micros = (exact + MS_PER_HOUR / 2n) / MS_PER_HOUR;
+  if (micros > BigInt(Number.MAX_SAFE_INTEGER)) throw new RangeError('cost is too large to be exact');
+  return Number(micros);
+}

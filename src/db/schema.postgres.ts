@@ -1,0 +1,20 @@
+// Read by drizzle-kit only, which takes the exports of a file for its tables.
+import { postgresKit } from './columns.ts';
+import { defineTables } from './tables.ts';
+
+export const {
+  sessions,
+  attempts,
+  events,
+  observations,
+  idempotency,
+  secrets,
+  claims,
+  costSegments,
+  offerSnapshots,
+  offerFailures,
+  strays,
+  controllers,
+  leases,
+  installation,
+} = defineTables(postgresKit);

@@ -1,0 +1,36 @@
+/** By which call an instance was seen to be missing. */
+export type ObservationKind = 'get' | 'list';
+
+/** When absence is believed (RULE-R6): so many observations, so far apart, over such a time, by all of these calls. */
+export interface AbsencePolicy {
+  readonly observations: number;
+  readonly spacingMs: number;
+  /** From the first to the last of them at least; also how long a new instance may be missing from a list. */
+  readonly windowMs: number;
+  /** All of them must have said so; the list alone counts while no instance id is known. */
+  readonly kinds: readonly ObservationKind[];
+}
+
+/** What a provider can do, as data, so that nobody has to ask which provider it is. */
+export interface Capabilities {
+  readonly absence: AbsencePolicy;
+  /** True for a market that exists only in this process or emulates one: never mixed with real offers. */
+  readonly simulated: boolean;
+  /** How many public keys the create call takes: `'many'`, or `'one'` when the second goes in by `ensureSshKeys` or a boot script. */
+  readonly sshKeysAtCreate: 'many' | 'one' | 'none';
+  readonly customImage: boolean;
+  readonly environment: boolean;
+  /** A script that runs at boot (`on_start_cmd`). */
+  readonly onStart: boolean;
+  readonly interruptible: boolean;
+  /** Loopback and private SSH addresses are to be expected (architecture §9.20). */
+  readonly privateAddresses: boolean;
+  /** What the provider bills while an instance is not running: `'full'`, `'disk'` or `'none'`, by state. */
+  readonly billing: { readonly starting: 'full' | 'disk' | 'none'; readonly paused: 'full' | 'disk' | 'none' };
+  /** How long a create call may take at most, milliseconds; after it the outcome is unknown. */
+  readonly createTimeoutMs: number;
+  /** How often the offers may and should be listed. */
+  readonly offerRefreshMs: number;
+  /** The login the provider's images use. */
+  readonly defaultUser: string;
+}

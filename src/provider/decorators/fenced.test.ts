@@ -1,0 +1,34 @@
+import { describe, expect, it } from 'vitest';
+import { FakeClock } from '../../../test/support/fake-clock.ts';
+import { anOffer } from '../../../test/support/in-memory-account.ts';
+import { createInMemoryProvider } from '../../../test/support/in-memory-provider.ts';
+import { aCreateRequest, uncancelled } from '../../../test/support/provider-calls.ts';
+import { fenced } from './fenced.ts';
+
+describe('fenced', () => {
+  it('RULE-R11, REL-A15: refuses a create past its deadline on the monotonic clock, and nothing is made', async () => {
+    const clock = new FakeClock();
+    const { provider, account } = createInMemoryProvider({ clock });
+    const request = aCreateRequest(anOffer(), { notAfterMonotonicMs: 5_000 });
+    await clock.advance(5_001);
+
+    const create = fenced(provider, { clock }).createInstance(request, uncancelled);
+
+    await expect(create).rejects.toMatchObject({ name: 'ProviderError', kind: 'unavailable', operation: 'CreateInstance' });
+    expect(account.calls('CreateInstance')).toBe(0);
+  });
+
+  it('RULE-R11: lets a create pass until its deadline, whatever wall time says', async () => {
+    const clock = new FakeClock();
+    const { provider } = createInMemoryProvider({ clock });
+    await clock.advance(5_000);
+    clock.jumpWall(86_400_000);
+
+    const made = await fenced(provider, { clock }).createInstance(
+      aCreateRequest(anOffer(), { notAfterMonotonicMs: 5_000 }),
+      uncancelled,
+    );
+
+    expect(made.state).toBe('starting');
+  });
+});

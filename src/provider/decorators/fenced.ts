@@ -1,0 +1,22 @@
+import type { Clock } from '../../core/clock.ts';
+import { ProviderError } from '../provider-error.ts';
+import type { Provider } from '../provider.ts';
+import { aroundEveryCall, describeCall } from './around.ts';
+
+/**
+ * Refuses a create whose deadline has passed, just before it would be sent (RULE-R11): a process that was paused, or a call that waited
+ * in a lane, must not make a machine that nobody expects any more. `unavailable`, since nothing was made. Belongs inside whatever waits.
+ */
+export function fenced(provider: Provider, { clock }: { readonly clock: Pick<Clock, 'monotonicMs'> }): Provider {
+  return aroundEveryCall(provider, async ({ operation, options, request }, proceed) => {
+    if (request && clock.monotonicMs() > request.notAfterMonotonicMs) {
+      throw new ProviderError({
+        kind: 'unavailable',
+        provider: provider.id,
+        operation,
+        message: `${describeCall(provider, operation)}: not sent, its deadline had passed`,
+      });
+    }
+    return proceed(options);
+  });
+}

@@ -1,0 +1,79 @@
+import type { Duplex } from 'node:stream';
+import type { MicroUsd } from '../core/money.ts';
+import type { Capabilities } from './capabilities.ts';
+import type { InstanceId, ProviderId } from './ids.ts';
+import type { Instance } from './instance.ts';
+import type { Offer, OfferListing, OfferQuery } from './offer.ts';
+import type { OwnershipTag } from './ownership-tag.ts';
+
+/** Every call may be cut short; what that means for its outcome stands with the call. */
+export interface CallOptions {
+  readonly signal: AbortSignal;
+}
+
+export interface CreateRequest {
+  /** Attached in the same vendor call that creates: label or name, and wherever else the vendor keeps a mark (see `environment`). */
+  readonly tag: OwnershipTag;
+  readonly offer: Offer;
+  /** The consumer's key and the verifier's probe key, one line each. Data: they never pass through a shell. */
+  readonly sshPublicKeys: readonly string[];
+  readonly diskGb: number;
+  /** The image asked for; absent means the provider's default. */
+  readonly image?: string;
+  /** Variables of the instance; BERTH_TAG is among them. */
+  readonly environment: Readonly<Record<string, string>>;
+  readonly onStart?: string;
+  /** The most that the consumer will pay an hour; a provider that can pass it on does. */
+  readonly maxPriceMicrosPerHour: MicroUsd;
+  /** Past this moment of the monotonic clock the call must not be sent any more (RULE-R11). The `fenced` decorator sees to it. */
+  readonly notAfterMonotonicMs: number;
+}
+
+/**
+ * One market or pool, behind the same few verbs. What holds for all of them:
+ * - A method may be called again at any time with the same arguments, from several places at once.
+ * - All take an AbortSignal and throw nothing but `ProviderError`.
+ * - Vendor words stop inside: what comes out is ours.
+ * Rate limits, retries of reads, metrics and logs are decorators round any provider (`decorate.ts`); no provider has its own.
+ */
+export interface Provider {
+  readonly id: ProviderId;
+  /** Data, the same for the provider's whole life. */
+  readonly capabilities: Capabilities;
+
+  /** What could be rented now. Rows that cannot be read are left out and counted; an answer that cannot be read at all is thrown. */
+  listOffers(query: OfferQuery, options: CallOptions): Promise<OfferListing>;
+
+  /**
+   * Resolves as soon as the vendor accepted, not when it runs; the instance bears the tag from its first moment.
+   * The caller has stored the intent before calling. Throws `capacity` when the offer is gone and `ambiguous` when the outcome is unknown,
+   * an abort or a time-out after the request was sent included. `unavailable` and `rate_limited` mean that nothing was made.
+   */
+  createInstance(request: CreateRequest, options: CallOptions): Promise<Instance>;
+
+  /** The instance, or undefined when the vendor says that it does not exist: never for "could not ask", which is thrown. */
+  getInstance(id: InstanceId, options: CallOptions): Promise<Instance | undefined>;
+
+  /**
+   * **Every** instance of the account, all pages, in any state, each with the tag it bears or none; or a throw.
+   * A partial list is a lie that kills machines. The core filters, and destroys nothing without its own exact tag.
+   */
+  listInstances(options: CallOptions): Promise<readonly Instance[]>;
+
+  /**
+   * Asks for the end; the caller repeats it until `'gone'`, for ever. `'gone'` only when a read *after* the destroy says that it does not exist;
+   * a 404 to the destroy itself is `'destroying'`, since it proves nothing. Destroying what is gone is no error.
+   */
+  destroyInstance(id: InstanceId, options: CallOptions): Promise<'destroying' | 'gone'>;
+
+  /** Whether credentials and address work; throws when not. Changes nothing. */
+  check(options: CallOptions): Promise<void>;
+
+  /** For vendors whose keys are attached after create: makes sure that each key is there. Called until it holds. */
+  ensureSshKeys?(id: InstanceId, keys: readonly string[], options: CallOptions): Promise<void>;
+  /** A byte stream to the instance's sshd, for machines that nobody can dial. */
+  dialSsh?(id: InstanceId, options: CallOptions): Promise<Duplex>;
+  balance?(options: CallOptions): Promise<MicroUsd>;
+  /** Ends what the provider itself runs in this process (listeners, connections). Instances live on. */
+  close?(): Promise<void>;
+}
