@@ -1,0 +1,88 @@
+import { describe, expect, it } from 'vitest';
+import { compareGpus, isSameModel, readGpus } from './gpu-probe.ts';
+
+const answer = (output: string, code: number | undefined = 0, errorOutput = '') => ({ output, code, errorOutput });
+
+describe('readGpus', () => {
+  it('reads name, memory and driver of each GPU', () => {
+    const reading = readGpus(answer('NVIDIA H100 80GB HBM3, 81559, 550.54.15\nNVIDIA GB10, [N/A], 580.1'));
+
+    expect(reading).toEqual({
+      kind: 'read',
+      gpus: [
+        { name: 'NVIDIA H100 80GB HBM3', vramMib: 81_559, driver: '550.54.15' },
+        { name: 'NVIDIA GB10', driver: '580.1' },
+      ],
+    });
+  });
+
+  it.each([
+    ['an empty answer', answer('')],
+    ['one odd line among good ones', answer('NVIDIA A100, 40960, 550.1\nrm -rf /')],
+    ['a missing field', answer('NVIDIA A100, 40960')],
+    ['a negative memory', answer('NVIDIA A100, -5, 550.1')],
+    ['65 GPUs', answer(Array.from({ length: 65 }, () => 'NVIDIA A100, 40960, 550.1').join('\n'))],
+    ['no such command', answer('', 127, 'sh: nvidia-smi: not found')],
+    ['a status without a code', answer('', undefined)],
+  ])('is not ready for %s', (_case, result) => {
+    expect(readGpus(result).kind).toBe('not_ready');
+  });
+});
+
+describe('compareGpus', () => {
+  const gpu = (name: string, vramMib?: number) => ({ name, driver: '1', ...(vramMib === undefined ? {} : { vramMib }) });
+
+  it.each([0, 1, 3])('REL-H6: %i GPUs are not the two that were sold', (count) => {
+    const found = Array.from({ length: count }, () => gpu('NVIDIA A100-SXM4-80GB', 81_920));
+    expect(compareGpus(found, { count: 2, type: 'A100 SXM', vramMib: 81_920 }).kind).toBe('mismatch');
+  });
+
+  it('REL-H6: a card with much less memory is another card', () => {
+    expect(compareGpus([gpu('NVIDIA A100-PCIE-40GB', 40_960)], { count: 1, type: 'A100', vramMib: 81_920 }).kind).toBe(
+      'mismatch',
+    );
+  });
+
+  it('only warns of an odd name', () => {
+    expect(compareGpus([gpu('NVIDIA H200', 81_559)], { count: 1, type: 'H100 SXM', vramMib: 81_920 })).toEqual({
+      kind: 'as_sold',
+      warning: 'sold H100 SXM, found NVIDIA H200',
+    });
+  });
+
+  it('does not ask for memory where either side does not know it', () => {
+    expect(compareGpus([gpu('NVIDIA GB10')], { count: 1, type: 'GB10', vramMib: 122_880 })).toEqual({ kind: 'as_sold' });
+    expect(compareGpus([gpu('NVIDIA L4', 23_034)], { count: 1, type: 'L4', vramMib: 0 })).toEqual({ kind: 'as_sold' });
+  });
+});
+
+describe('isSameModel', () => {
+  it.each([
+    ['RTX 4090', 'NVIDIA GeForce RTX 4090'],
+    ['RTX4090', 'NVIDIA GeForce RTX 4090'],
+    ['H100 SXM', 'NVIDIA H100 80GB HBM3'],
+    ['H100 SXM5', 'NVIDIA H100 80GB HBM3'],
+    ['A100 SXM4', 'NVIDIA A100-SXM4-80GB'],
+    ['A100 PCIE', 'NVIDIA A100 80GB PCIe'],
+    ['RTX 6000 Ada', 'NVIDIA RTX 6000 Ada Generation'],
+    ['RTX A6000', 'NVIDIA RTX A6000'],
+    ['GTX 1080 Ti', 'NVIDIA GeForce GTX 1080Ti'],
+    ['Tesla V100', 'Tesla V100-SXM2-16GB'],
+    ['L40S', 'NVIDIA L40S'],
+  ])('%s is %s', (one, other) => {
+    expect(isSameModel(one, other)).toBe(true);
+    expect(isSameModel(other, one)).toBe(true);
+  });
+
+  it.each([
+    ['RTX 4090', 'NVIDIA GeForce RTX 4080'],
+    ['RTX 3080', 'NVIDIA GeForce RTX 3080 Ti'],
+    ['RTX 4070', 'NVIDIA GeForce RTX 4070 SUPER'],
+    ['RTX 6000 Ada', 'Quadro RTX 6000'],
+    ['A100', 'NVIDIA A10'],
+    ['L40', 'NVIDIA L40S'],
+    ['RTX', 'NVIDIA GeForce RTX 4090'],
+  ])('%s is not %s', (one, other) => {
+    expect(isSameModel(one, other)).toBe(false);
+  });
+});
