@@ -1,5 +1,5 @@
 import { providerModules } from '../../providers/index.ts';
-import { listProviderSettings } from '../../src/config/list-provider-settings.ts';
+import { listProviderSettings } from './list-provider-settings.ts';
 import { listSettings } from '../../src/config/list-settings.ts';
 
 export const file = 'docs/configuration.md';

@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import type { ProviderModule } from '../provider/provider-module.ts';
-import { enabledVariable, metaOf } from './provider-blocks.ts';
+import type { ProviderModule } from '../../src/provider/provider-module.ts';
+import { enabledVariable, metaOf } from '../../src/config/provider-blocks.ts';
 
 /** A variable of a provider's block, as far as its schema tells. */
 export interface ProviderSetting {

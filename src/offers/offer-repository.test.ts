@@ -1,0 +1,164 @@
+import { expect, it } from 'vitest';
+import { countedId } from '../../test/support/counted-ids.ts';
+import { anOffer } from '../../test/support/in-memory-account.ts';
+import { describeEachDatabase, describeEachStore } from '../../test/support/stores.ts';
+import type { OfferFailure } from '../db/tables.ts';
+import { offerId, providerId } from '../provider/ids.ts';
+import type { OfferId } from '../provider/ids.ts';
+import { createOfferRepository } from './offer-repository.ts';
+import type { ClaimRequest } from './offer-repository.ts';
+
+const vast = providerId('vast');
+const pool = providerId('pool');
+const offers = [anOffer({ provider: vast }), anOffer({ provider: vast, providerOfferId: '2', maxDurationMs: 5 })];
+
+function aFailure(count: number, overrides: Partial<OfferFailure> = {}): OfferFailure {
+  return {
+    sessionId: countedId('ses', count),
+    ordinal: 1,
+    provider: vast,
+    offerId: offerId('vast-1'),
+    machineId: null,
+    gpuType: 'RTX 4090',
+    kind: 'capacity',
+    reason: 'taken',
+    at: count,
+    ...overrides,
+  };
+}
+
+function aClaim(session: number, overrides: Partial<ClaimRequest> = {}): ClaimRequest {
+  return { offerId: offerId('vast-1'), units: 2, sessionId: countedId('ses', session), consumerId: 'one', at: 1, ...overrides };
+}
+
+describeEachStore('offer repository', (open) => {
+  it('gives listings back as they were', async () => {
+    const repository = createOfferRepository(await open());
+    await repository.saveListing(vast, { offers, observedAt: 10, dropped: 1 });
+    await repository.saveListing(pool, { offers: [], observedAt: 20, dropped: 0 });
+
+    expect(await repository.loadListings()).toEqual([
+      { provider: pool, version: 1, observedAt: 20, dropped: 0, offers: [] },
+      { provider: vast, version: 1, observedAt: 10, dropped: 1, offers },
+    ]);
+  });
+
+  it('raises the version only when the offers changed', async () => {
+    const repository = createOfferRepository(await open());
+    const save = (observedAt: number, listed = offers) =>
+      repository.saveListing(vast, { offers: listed, observedAt, dropped: 0 });
+
+    const outcomes = [
+      await save(1),
+      await save(2, structuredClone(offers)),
+      await save(3, offers.slice(1)),
+      await save(4, offers.slice(1)),
+    ];
+
+    expect(outcomes).toEqual(['written', 'confirmed', 'written', 'confirmed']);
+    expect(await repository.listingTimes()).toEqual([{ provider: vast, version: 2, observedAt: 4 }]);
+    expect((await repository.loadListings())[0]?.offers).toEqual(offers.slice(1));
+  });
+
+  it('refuses a listing that is older than the stored one', async () => {
+    const repository = createOfferRepository(await open());
+    await repository.saveListing(vast, { offers, observedAt: 10, dropped: 0 });
+
+    expect(await repository.saveListing(vast, { offers: [], observedAt: 9, dropped: 0 })).toBe('older');
+    expect(await repository.saveListing(vast, { offers, observedAt: 9, dropped: 0 })).toBe('older');
+
+    expect(await repository.loadListings()).toMatchObject([{ version: 1, observedAt: 10, offers: [{}, {}] }]);
+  });
+
+  it('keeps an attempt’s failure once, and forgets the old ones', async () => {
+    const store = await open();
+    const repository = createOfferRepository(store);
+    const record = (failure: OfferFailure) => store.write(() => repository.recordFailure(failure));
+
+    expect(await record(aFailure(2))).toBe(true);
+    expect(await record(aFailure(1, { machineId: 'm1' }))).toBe(true);
+    expect(await record(aFailure(2, { reason: 'told twice' }))).toBe(false);
+
+    expect(await repository.failuresSince(0)).toEqual([aFailure(1, { machineId: 'm1' }), aFailure(2)]);
+    expect(await repository.failuresSince(2)).toEqual([aFailure(2)]);
+    expect(await repository.pruneFailures(2)).toBe(1);
+    expect(await repository.failuresSince(0)).toEqual([aFailure(2)]);
+  });
+
+  it('hands out the lowest free unit, each once', async () => {
+    const store = await open();
+    const repository = createOfferRepository(store);
+    const claim = (request: ClaimRequest) => store.write(() => repository.claim(request));
+    const release = (session: number, offer: OfferId) =>
+      store.write(() => repository.release(countedId('ses', session), offer));
+
+    expect([await claim(aClaim(1)), await claim(aClaim(2)), await claim(aClaim(3))]).toEqual([0, 1, undefined]);
+    expect(await claim(aClaim(2))).toBe(1);
+    expect(await claim(aClaim(4, { offerId: offerId('vast-2') }))).toBe(0);
+    expect(await repository.takenUnits()).toEqual(
+      new Map([
+        ['vast-1', 2],
+        ['vast-2', 1],
+      ]),
+    );
+
+    expect([await release(1, offerId('vast-1')), await release(1, offerId('vast-1'))]).toEqual([true, false]);
+    expect(await claim(aClaim(3))).toBe(0);
+  });
+
+  it('knows whether a consumer has a session on an offer', async () => {
+    const store = await open();
+    const repository = createOfferRepository(store);
+    await store.write(() => repository.claim(aClaim(1)));
+    const holds = (consumer: string, offer: string) => store.write(() => repository.consumerHolds(consumer, offerId(offer)));
+
+    expect([await holds('one', 'vast-1'), await holds('two', 'vast-1'), await holds('one', 'vast-2')]).toEqual([
+      true,
+      false,
+      false,
+    ]);
+  });
+
+  it('takes a claim back with the transaction that it was part of', async () => {
+    const store = await open();
+    const repository = createOfferRepository(store);
+
+    const failing = store.write(function* () {
+      yield* repository.claim(aClaim(1));
+      throw new Error('the rest failed');
+    });
+
+    await expect(failing).rejects.toThrow('the rest failed');
+    expect(await repository.takenUnits()).toEqual(new Map());
+  });
+
+  it('gives twenty sessions at once no unit twice and leaves none over', async () => {
+    const store = await open();
+    const repository = createOfferRepository(store);
+
+    const units = await Promise.all(
+      Array.from({ length: 20 }, (_, session) => store.write(() => repository.claim(aClaim(session, { units: 5 })))),
+    );
+
+    const taken = units.filter((unit) => unit !== undefined);
+    expect(taken.toSorted((one, other) => one - other)).toEqual([0, 1, 2, 3, 4]);
+  });
+});
+
+describeEachDatabase('offer repository after a restart', (create) => {
+  it('does not write anew what it has loaded, and notices what another process wrote meanwhile', async () => {
+    const database = await create();
+    const before = await database.open();
+    await createOfferRepository(before).saveListing(vast, { offers, observedAt: 1, dropped: 0 });
+    await before.close();
+    const store = await database.open();
+    const [one, other] = [createOfferRepository(store), createOfferRepository(store)];
+
+    await one.loadListings();
+    expect(await one.saveListing(vast, { offers, observedAt: 2, dropped: 0 })).toBe('confirmed');
+    expect(await other.saveListing(vast, { offers: [], observedAt: 3, dropped: 0 })).toBe('written');
+    expect(await one.saveListing(vast, { offers, observedAt: 4, dropped: 0 })).toBe('written');
+
+    expect(await one.loadListings()).toMatchObject([{ version: 3, observedAt: 4, offers: [{}, {}] }]);
+  });
+});
