@@ -121,11 +121,11 @@ export const Settings = z.strictObject({
   }),
 
   inventory: section('Inventory', {
-    refreshMs: setting(duration({ min: '1s', max: '1h' }), {
+    refreshMs: optionalSetting(duration({ min: '1s', max: '1h' }), {
       variable: 'INVENTORY_DEFAULT_CACHE_TTL',
-      description: "How often a provider's offers are listed again, where the provider itself does not demand a slower rhythm.",
-      default: '1m',
-      example: '30s',
+      description:
+        "How often a provider's offers are listed again at the most. Unset: in the provider's own rhythm (own machines 5 s, clouds 1 m), which is also the fastest.",
+      example: '2m',
     }),
     backoffMs: setting(duration({ min: '1s', max: '1h' }), {
       variable: 'INVENTORY_BACKOFF_CACHE_TTL',

@@ -32,7 +32,7 @@ export interface PoolStart {
 export interface PoolInstance {
   readonly instanceId: string;
   readonly tag?: string;
-  readonly state: 'starting' | 'running' | 'stopping' | 'failed';
+  readonly state: 'starting' | 'running' | 'stopping' | 'failed' | 'paused';
   readonly failure?: string;
   readonly ssh?: { readonly host: string; readonly port: number; readonly user: string; readonly hostKey?: string };
   readonly cpuPercent?: number;

@@ -52,16 +52,6 @@ export async function startDockerEngine(): Promise<TestEngine> {
   }
 }
 
-/** Runs `work` with a private engine that is gone afterwards, whatever happens. */
-export async function withDockerEngine<T>(work: (engine: TestEngine) => Promise<T>): Promise<T> {
-  const engine = await startDockerEngine();
-  try {
-    return await work(engine);
-  } finally {
-    await engine.stop();
-  }
-}
-
 /** The product's own image, from this machine's programs: the same script that people run. Returns its name. */
 export async function makeTestImage(dockerHost: string, name = 'berth-ssh'): Promise<string> {
   await run('bash', [MAKE_IMAGE, name, '--host'], { env: { ...process.env, DOCKER_HOST: dockerHost }, timeout: 120_000 });

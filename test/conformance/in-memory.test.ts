@@ -1,0 +1,5 @@
+import { describeProvider } from './describe-provider.ts';
+import { makeDecoratedWorld, makeInMemoryWorld } from './in-memory-world.ts';
+
+describeProvider({ name: 'the provider in memory', make: () => makeInMemoryWorld() });
+describeProvider({ name: 'the provider in memory behind its decorators', make: makeDecoratedWorld });

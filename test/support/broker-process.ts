@@ -1,0 +1,262 @@
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { request, type IncomingHttpHeaders } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { promisify } from 'node:util';
+
+const root = resolve(import.meta.dirname, '../..');
+const PROGRAM = join(root, 'dist/src/cli/main.js');
+
+export interface LogLine {
+  readonly level: string;
+  readonly message: string;
+  readonly [field: string]: unknown;
+}
+
+export interface Answer<Body> {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly text: string;
+  /** The text as JSON; undefined where it is none. */
+  readonly body: Body;
+}
+
+export interface BrokerOptions {
+  /** Beside these the process has PATH, HOME and its database in the environment, and nothing else. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Where it runs and keeps its database; a new one when absent. */
+  readonly folder?: string;
+  readonly port?: number;
+  readonly drain?: boolean;
+}
+
+export interface BrokerProcess {
+  readonly url: string;
+  readonly port: number;
+  readonly pid: number;
+  readonly folder: string;
+  readonly databasePath: string;
+  readonly env: Readonly<Record<string, string>>;
+  /** What it logged so far, lines that are no JSON left out. */
+  logs(): readonly LogLine[];
+  /** Everything it printed so far, standard error included. */
+  output(): string;
+  /** SIGTERM; resolves with the exit code once it has ended. */
+  stop(): Promise<number | null>;
+  /** SIGKILL; resolves once it has ended. */
+  kill(): Promise<void>;
+  /** Another process on the same folder and port, with the same settings but for those given. */
+  again(changes?: Readonly<Record<string, string>>): Promise<BrokerProcess>;
+  api<Body>(
+    method: string,
+    path: string,
+    body?: unknown,
+    headers?: Readonly<Record<string, string>>,
+  ): Promise<Answer<Body>>;
+}
+
+interface Life {
+  readonly child: ChildProcess;
+  readonly output: string[];
+  readonly ended: Promise<number | null>;
+}
+
+const START_BOUND_MS = 60_000;
+const STOP_BOUND_MS = 90_000;
+
+const lives = new Set<Life>();
+const folders = new Set<string>();
+process.on('exit', () => {
+  for (const { child } of lives) child.kill('SIGKILL');
+});
+
+/** The built broker as a process of its own, once it listens. Whoever starts one calls `endBrokers` in afterEach. */
+export async function startBroker(options: BrokerOptions = {}): Promise<BrokerProcess> {
+  const folder = options.folder ?? makeFolder();
+  const { env = {}, port: wantedPort = 0, drain = false } = options;
+  const life = await spawnBroker({ env, folder, port: wantedPort, drain });
+  const { child } = life;
+  const address = await untilListening(life);
+  const port = Number(new URL(address).port);
+  return {
+    url: address,
+    port,
+    pid: child.pid ?? 0,
+    folder,
+    databasePath: join(folder, 'berth.db'),
+    env,
+    logs: () => logLines(life),
+    output: () => life.output.join(''),
+    stop: async () => {
+      child.kill('SIGTERM');
+      return inTime(life, STOP_BOUND_MS, 'it did not end on SIGTERM');
+    },
+    kill: async () => {
+      child.kill('SIGKILL');
+      await inTime(life, STOP_BOUND_MS, 'it did not end on SIGKILL');
+    },
+    again: (changes = {}) => startBroker({ env: { ...env, ...changes }, folder, port, drain }),
+    api: (method, path, body, headers) => ask({ url: address, method, path, body, headers }),
+  };
+}
+
+/** The built broker where it must not start, or ends by itself: what it printed, and its exit code. */
+export async function runBroker(options: BrokerOptions = {}): Promise<{ code: number | null; output: string }> {
+  const { env = {}, folder = makeFolder(), port = 0, drain = false } = options;
+  const life = await spawnBroker({ env, folder, port, drain });
+  const code = await inTime(life, START_BOUND_MS, 'it was to end by itself and did not');
+  return { code, output: life.output.join('') };
+}
+
+/** Ends what was started, by process id, and takes the folders away; says what the brokers had logged when the test failed. */
+export async function endBrokers({ show = false } = {}): Promise<void> {
+  for (const life of lives) {
+    if (show) process.stderr.write(`--- log of broker ${life.child.pid}\n${life.output.join('').slice(-6_000)}\n`);
+    life.child.kill('SIGKILL');
+    await life.ended;
+  }
+  lives.clear();
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+  folders.clear();
+}
+
+/** A folder that `endBrokers` takes away. */
+export function makeFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'berth-e2e-'));
+  folders.add(folder);
+  return folder;
+}
+
+/** Looks until there is something to be seen; the bound is generous, since a level is waited for and no time is measured. */
+export async function until<T>(what: string, look: () => Promise<T | undefined> | T | undefined, boundMs = 60_000): Promise<T> {
+  const deadline = performance.now() + boundMs;
+  for (;;) {
+    const seen = await look();
+    if (seen !== undefined) return seen;
+    if (performance.now() > deadline) throw new Error(`never seen within ${boundMs / 1_000} s: ${what}`);
+    await pause(50);
+  }
+}
+
+async function spawnBroker({ env, folder, port, drain }: Required<BrokerOptions>): Promise<Life> {
+  await buildWhenOld();
+  const child = spawn(process.execPath, [PROGRAM, 'serve', ...(drain ? ['--drain'] : [])], {
+    cwd: folder, // a .env of the repository's folder is none of ours
+    env: {
+      PATH: process.env['PATH'],
+      HOME: folder,
+      DATABASE_PATH: join(folder, 'berth.db'),
+      SERVER_PORT: String(port),
+      ...env,
+    },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const output: string[] = [];
+  child.stdout.setEncoding('utf8').on('data', (text: string) => output.push(text));
+  child.stderr.setEncoding('utf8').on('data', (text: string) => output.push(text));
+  const ended = once(child, 'close').then(() => child.exitCode);
+  const life = { child, output, ended };
+  lives.add(life);
+  return life;
+}
+
+async function untilListening(life: Life): Promise<string> {
+  return until(
+    'the line that the broker is listening',
+    () => {
+      const line = logLines(life).find(({ message }) => message === 'berth is listening');
+      if (line) return String(line['address']);
+      const text = /berth is listening address=(\S+)/.exec(life.output.join(''))?.[1];
+      if (text !== undefined) return text;
+      const { exitCode, signalCode } = life.child;
+      if (exitCode !== null || signalCode !== null)
+        throw new Error(`the broker ended (${exitCode ?? signalCode}) before it listened:\n${life.output.join('')}`);
+      return undefined;
+    },
+    START_BOUND_MS,
+  );
+}
+
+async function inTime(life: Life, boundMs: number, complaint: string): Promise<number | null> {
+  const late = new AbortController();
+  const code = await Promise.race([
+    life.ended,
+    pause(boundMs, 'late' as const, { signal: late.signal }).catch(() => 'late' as const),
+  ]);
+  late.abort();
+  if (code === 'late') throw new Error(`broker ${life.child.pid}: ${complaint}:\n${life.output.join('').slice(-4_000)}`);
+  return code;
+}
+
+function logLines({ output }: Life): LogLine[] {
+  return output
+    .join('')
+    .split('\n')
+    .flatMap((line) => {
+      if (!line.startsWith('{')) return [];
+      try {
+        return [JSON.parse(line) as LogLine]; // the logger writes both fields in every line
+      } catch {
+        return []; // the rest of it is still on its way
+      }
+    });
+}
+
+interface Question {
+  readonly url: string;
+  readonly method: string;
+  readonly path: string;
+  readonly body?: unknown;
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+}
+
+/** A connection of its own for each request: none is left over from a process that was killed. */
+async function ask<Body>({ url, method, path, body, headers = {} }: Question): Promise<Answer<Body>> {
+  const payload = body === undefined ? undefined : JSON.stringify(body);
+  const outgoing = request(`${url}${path}`, {
+    method,
+    agent: false,
+    headers: {
+      ...(payload === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(payload) }),
+      ...headers,
+    },
+  });
+  outgoing.end(payload);
+  const [response] = (await once(outgoing, 'response')) as [import('node:http').IncomingMessage]; // as the event's documentation has it
+  const chunks: Buffer[] = [];
+  for await (const chunk of response) chunks.push(chunk as Buffer); // no encoding was set
+  const text = Buffer.concat(chunks).toString('utf8');
+  return { status: response.statusCode ?? 0, headers: response.headers, text, body: parsed(text) as Body }; // the caller says what it expects
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+let built: Promise<void> | undefined;
+
+/** Once a run: `npm test` has built already, a bare vitest may not have. */
+function buildWhenOld(): Promise<void> {
+  built ??= (async () => {
+    if (isBuildOld()) await promisify(execFile)(process.execPath, [join(root, 'scripts/build.mjs')], { cwd: root });
+  })();
+  return built;
+}
+
+function isBuildOld(): boolean {
+  if (!existsSync(PROGRAM)) return true;
+  const builtAt = statSync(PROGRAM).mtimeMs;
+  return ['src', 'providers'].some((name) =>
+    readdirSync(join(root, name), { recursive: true, encoding: 'utf8' }).some((file) => {
+      const { mtimeMs } = statSync(join(root, name, file));
+      return mtimeMs > builtAt && file.endsWith('.ts') && !file.endsWith('.test.ts');
+    }),
+  );
+}
