@@ -9,6 +9,8 @@ export interface InstallationRepository {
   read(name: string): Promise<string | undefined>;
   /** Writes it unless it is there; hands back what is there now. Two starts at once agree. */
   keepFirst(name: string, value: string): Promise<string>;
+  /** Writes a row and commits; throws StoreError when the database takes no writes. */
+  probeWrite(): Promise<void>;
 }
 
 export function createInstallationRepository(store: Store): InstallationRepository {
@@ -24,7 +26,20 @@ export function createInstallationRepository(store: Store): InstallationReposito
       .returning({ name: installation.name }),
   );
 
+  const touch = statement('installation.touch', (query, values: Fact) =>
+    query
+      .insert(installation)
+      .values(everyColumn(installation, values))
+      .onConflictDoUpdate({ target: [installation.name], set: { value: values.value } })
+      .returning({ name: installation.name }),
+  );
+  let probes = 0;
+
   return {
+    async probeWrite() {
+      probes += 1;
+      await store.write(() => touch({ name: 'write_probe', value: String(probes) }));
+    },
     async read(name) {
       const [row] = await store.read(find({ name }));
       return row?.value;

@@ -1,0 +1,174 @@
+import type { Clock, EpochMs } from '../core/clock.ts';
+import { describeError } from '../core/errors.ts';
+import { plainLine } from '../core/text.ts';
+import type { Attempt, Observation } from '../db/tables.ts';
+import type { InstanceId, ProviderId } from '../provider/ids.ts';
+import type { Instance } from '../provider/instance.ts';
+import type { Provider } from '../provider/provider.ts';
+import type { Log } from '../core/log.ts';
+
+/** A complete answer to "what is there", and whether it may be believed in what it lacks. */
+export interface Listing {
+  readonly provider: ProviderId;
+  /** Before this moment of the monotonic clock nothing of it was asked. */
+  readonly startedMonotonicMs: number;
+  readonly startedAt: EpochMs;
+  readonly instances: readonly Instance[];
+  /** It lacks an instance that is held to be alive: it proves no absence (RULE-R7). */
+  readonly suspect: boolean;
+}
+
+export interface Observer {
+  /**
+   * Lists all instances of a provider; callers at the same time share one call, and one that began at `notBeforeMonotonicMs` or later is
+   * answered again without asking. The rows are read after the provider (REL-B13). Throws ProviderError: then nothing is known.
+   */
+  list(
+    provider: ProviderId,
+    options: { readonly notBeforeMonotonicMs: number; readonly signal: AbortSignal },
+  ): Promise<Listing>;
+}
+
+interface ObserverDeps {
+  readonly providers: ReadonlyMap<ProviderId, Provider>;
+  readonly sessions: { findHeld(provider: ProviderId): Promise<Attempt[]> };
+  readonly observations: { record(observation: Observation): Promise<void> };
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly callTimeoutMs: number;
+}
+
+interface UnderWay {
+  readonly startedMonotonicMs: number;
+  readonly listing: Promise<Listing>;
+  /** Begins when this one has ended, for all who need a later one: at most one list call a provider is ever on its way. */
+  next?: Promise<Listing>;
+}
+
+export function createObserver(deps: ObserverDeps): Observer {
+  const { providers, sessions, observations, clock, log, callTimeoutMs } = deps;
+  const latest = new Map<ProviderId, Listing>();
+  const underWay = new Map<ProviderId, UnderWay>();
+
+  async function ask(provider: Provider, startedMonotonicMs: number): Promise<Listing> {
+    const startedAt = clock.now();
+    const { id } = provider;
+    let instances;
+    try {
+      instances = await provider.listInstances({ signal: clock.timeoutSignal(callTimeoutMs) });
+    } catch (error) {
+      const detail = plainLine(error instanceof Error ? error.message : String(error));
+      await record({ provider: id, at: startedAt, complete: false, suspect: false, count: 0, detail });
+      throw error;
+    }
+    const lacking = await lackingOf(provider, instances, startedAt);
+    const suspect = lacking.length > 0;
+    const detail = suspect ? `lacks ${lacking.length} instances held to be alive` : '';
+    if (suspect)
+      log.warn(
+        { provider: id, count: instances.length, lacking: lacking.length },
+        'suspect list: it lacks an instance that is held to be alive',
+      );
+    await record({ provider: id, at: startedAt, complete: true, suspect, count: instances.length, detail });
+    const listing = { provider: id, startedMonotonicMs, startedAt, instances, suspect };
+    latest.set(id, listing);
+    return listing;
+  }
+
+  /** The rows are read after the list (REL-B13). */
+  async function lackingOf(
+    { id, capabilities }: Provider,
+    instances: readonly Instance[],
+    startedAt: EpochMs,
+  ): Promise<Attempt[]> {
+    const held = await sessions.findHeld(id);
+    const index = indexOf(instances);
+    return canaries(held, startedAt, capabilities.absence.windowMs).filter((attempt) => !isListed(attempt, index));
+  }
+
+  /** A record for people: what is known is known without it. */
+  async function record(observation: Observation): Promise<void> {
+    try {
+      await observations.record(observation);
+    } catch (error) {
+      log.error({ provider: observation.provider, error: describeError(error) }, 'observation could not be recorded');
+    }
+  }
+
+  function begin(provider: Provider): Promise<Listing> {
+    const already = underWay.get(provider.id);
+    if (already) return already.listing; // somebody came in between: it began later than who waits has asked for
+    const startedMonotonicMs = clock.monotonicMs();
+    const current: UnderWay = {
+      startedMonotonicMs,
+      listing: ask(provider, startedMonotonicMs).finally(() => {
+        if (underWay.get(provider.id) === current) underWay.delete(provider.id);
+      }),
+    };
+    underWay.set(provider.id, current);
+    return current.listing;
+  }
+
+  return {
+    async list(id, { notBeforeMonotonicMs, signal }) {
+      const provider = providers.get(id);
+      if (!provider) throw new RangeError(`no provider is named ${id}`);
+      if (signal.aborted) throw reasonOf(signal);
+      const known = latest.get(id);
+      if (known && known.startedMonotonicMs >= notBeforeMonotonicMs) return known;
+      const current = underWay.get(id);
+      if (!current) return abortable(begin(provider), signal);
+      if (current.startedMonotonicMs >= notBeforeMonotonicMs) return abortable(current.listing, signal);
+      current.next ??= current.listing.then(
+        () => begin(provider),
+        () => begin(provider),
+      );
+      return abortable(current.next, signal);
+    },
+  };
+}
+
+/** Instances that a complete list cannot lack: known to be alive for longer than news takes, and not themselves under suspicion. */
+export function canaries(held: readonly Attempt[], listedAt: EpochMs, visibilityMs: number): Attempt[] {
+  return held.filter(
+    ({ state, acceptedAt, absences }) =>
+      state === 'live' &&
+      acceptedAt !== null &&
+      listedAt - acceptedAt > visibilityMs &&
+      !absences.some(({ kind }) => kind === 'get'),
+  );
+}
+
+interface ListIndex {
+  readonly tags: ReadonlySet<string>;
+  /** Ids of instances that bear no tag. */
+  readonly untagged: ReadonlySet<InstanceId>;
+}
+
+function indexOf(instances: readonly Instance[]): ListIndex {
+  return {
+    tags: new Set(instances.map(({ tag }) => tag).filter((tag) => tag !== undefined)),
+    untagged: new Set(instances.filter(({ tag }) => tag === undefined).map(({ id }) => id)),
+  };
+}
+
+function isListed({ tag, instanceId }: Attempt, { tags, untagged }: ListIndex): boolean {
+  return tags.has(tag) || (instanceId !== null && untagged.has(instanceId));
+}
+
+/** One caller gives up; the call itself goes on for the others. */
+function abortable<Value>(promise: Promise<Value>, signal: AbortSignal): Promise<Value> {
+  if (signal.aborted) {
+    promise.catch(() => undefined); // its outcome was recorded; this caller has gone
+    return Promise.reject(reasonOf(signal));
+  }
+  return new Promise((resolve, reject) => {
+    const giveUp = () => reject(reasonOf(signal));
+    signal.addEventListener('abort', giveUp, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', giveUp));
+  });
+}
+
+function reasonOf(signal: AbortSignal): Error {
+  return signal.reason instanceof Error ? signal.reason : new Error('cancelled');
+}

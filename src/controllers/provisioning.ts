@@ -1,0 +1,366 @@
+import type { Clock } from '../core/clock.ts';
+import { SECOND_MS } from '../core/duration.ts';
+import type { Envelope } from '../core/envelope.ts';
+import { describeError } from '../core/errors.ts';
+import type { Ids } from '../core/ids.ts';
+import type { Log } from '../core/log.ts';
+import type { MicroUsd } from '../core/money.ts';
+import { generateSshKeyPair } from '../core/openssh-key-pair.ts';
+import type { Attempt, SecretRow, Session } from '../db/tables.ts';
+import type { ProviderId } from '../provider/ids.ts';
+import type { Offer } from '../provider/offer.ts';
+import { ownershipTag, type DeploymentId } from '../provider/ownership-tag.ts';
+import { ProviderError, provesNothingCreated } from '../provider/provider-error.ts';
+import type { CreateRequest, Provider } from '../provider/provider.ts';
+import { secretRow } from '../sessions/commands/request-session.ts';
+import type { Fact, Refusal } from '../sessions/fact.ts';
+import { termsOf, type OfferDesk } from '../sessions/offer-desk.ts';
+import { retryAfter } from '../sessions/retry-rules.ts';
+import type { SessionRecord } from '../sessions/session-record.ts';
+import type { SessionRepository } from '../sessions/session-repository.ts';
+import { FAILURE_REASONS, type FailureReason } from '../sessions/session-state.ts';
+import type { SessionWriter } from '../sessions/session-writer.ts';
+import { mayBeginAttempt } from '../sessions/step.ts';
+import { applyListing } from './apply-listing.ts';
+import type { Controller } from './controller.ts';
+import type { Listing, Observer } from './observer.ts';
+import type { TaskPool } from './task-pool.ts';
+
+interface ProvisioningDeps {
+  readonly sessions: Pick<
+    SessionRepository,
+    'find' | 'findAwaitingAttempt' | 'nextAwaitingAttemptAt' | 'findDueAttempts' | 'nextDueAttemptAt' | 'insertSecretStep'
+  >;
+  readonly writer: SessionWriter;
+  readonly offers: OfferDesk;
+  readonly providers: ReadonlyMap<ProviderId, Provider>;
+  readonly observer: Observer;
+  readonly envelope: Pick<Envelope, 'seal'>;
+  readonly clock: Clock;
+  readonly ids: Pick<Ids, 'secret'>;
+  readonly log: Log;
+  readonly pool: TaskPool;
+  readonly deploymentId: DeploymentId;
+  readonly settings: {
+    readonly periodMs: number;
+    /** How long after its intent a create call may still be sent. */
+    readonly createFenceMs: number;
+    /** No other process works on this database: an intent that is not ours to send belongs to a dead one. */
+    readonly exclusive: boolean;
+    /** How far above the shown price a create may turn out, in percent, when the consumer named no maximum. */
+    readonly priceTolerancePercent: number;
+  };
+}
+
+const PAGE = 200;
+/** Looking for what may exist never waits for creates that hang. */
+const RESOLVE_LANE = 'resolve';
+const UNRESOLVED_PAUSE_MS = 5 * SECOND_MS;
+
+/**
+ * Turns wishes into instances. The intent is committed, then the create call is sent, once, by the process that committed it; what nobody
+ * answered is looked for by its tag, never sent again (RULE-R1, RULE-R3). Within a pass: unknown attempts first, creates last.
+ */
+export function createProvisioningController(deps: ProvisioningDeps): Controller {
+  const { sessions, writer, observer, clock, log, pool, settings } = deps;
+
+  /** Intents whose call can no more be sent, and that nobody here is sending. */
+  async function giveUpIntents(): Promise<{ givenUp: number; failed: number }> {
+    const now = settings.exclusive ? Number.MAX_SAFE_INTEGER : clock.now();
+    const intents = (await sessions.findDueAttempts({ state: 'intent', now, limit: PAGE })).filter(
+      ({ sessionId }) => !pool.has(createKey(sessionId)),
+    );
+    const message = 'the broker stopped between the intent and the answer to the create call';
+    const failed = await eachByItself(intents, ({ sessionId, ordinal }) =>
+      writer.apply(sessionId, { kind: 'create_unknown', ordinal, message }),
+    );
+    return { givenUp: intents.length - failed, failed };
+  }
+
+  /** One row that cannot be dealt with does not keep the others from it (REL-D9). How many could not. */
+  async function eachByItself(attempts: readonly Attempt[], deal: (attempt: Attempt) => Promise<unknown>): Promise<number> {
+    let failed = 0;
+    for (const attempt of attempts) {
+      try {
+        await deal(attempt);
+      } catch (error) {
+        failed += 1;
+        const { sessionId, ordinal, state } = attempt;
+        log.error({ sessionId, ordinal, state, error: describeError(error) }, 'attempt could not be dealt with');
+      }
+    }
+    return failed;
+  }
+
+  function resolveUnknown(attempts: readonly Attempt[], readMonotonicMs: number): number {
+    const byProvider = groupByProvider(attempts);
+    let begun = 0;
+    for (const [provider, group] of byProvider) {
+      const task = (signal: AbortSignal) => resolve(provider, group, { readMonotonicMs, signal });
+      if (pool.start(`resolve:${provider}`, task, RESOLVE_LANE)) begun += group.length;
+    }
+    return begun;
+  }
+
+  async function resolve(
+    provider: ProviderId,
+    attempts: readonly Attempt[],
+    { readMonotonicMs, signal }: { readMonotonicMs: number; signal: AbortSignal },
+  ): Promise<void> {
+    let listing: Listing | undefined;
+    let pauseMs = UNRESOLVED_PAUSE_MS;
+    try {
+      listing = await observer.list(provider, { notBeforeMonotonicMs: readMonotonicMs, signal });
+    } catch (error) {
+      if (signal.aborted || !(error instanceof ProviderError)) throw error;
+      pauseMs = error.retryAfterMs ?? pauseMs;
+      log.warn(
+        { provider, kind: error.kind, error: describeError(error), unknown: attempts.length },
+        'unknown creates cannot be looked for',
+      );
+    }
+    const failed = await eachByItself(attempts, async (attempt) => {
+      const said = listing ? await applyListing(writer, attempt, listing) : 'nothing';
+      if (said === 'nothing') await postpone(attempt, pauseMs);
+    });
+    if (failed > 0) throw new Error(`${failed} of ${attempts.length} unknown creates could not be resolved`);
+  }
+
+  async function postpone({ sessionId, ordinal }: Attempt, ms: number): Promise<void> {
+    await writer.apply(sessionId, { kind: 'postponed', ordinal, untilAt: clock.now() + ms });
+  }
+
+  async function begin(id: Session['id'], signal: AbortSignal): Promise<void> {
+    const record = await sessions.find(id);
+    if (!record || record.session.desired === 'gone') return;
+    const begun = await storeIntent(deps, record);
+    if (begun) await create(deps, begun, signal);
+  }
+
+  return {
+    name: 'session.provisioning',
+    periodMs: settings.periodMs,
+    idle: () => pool.idle(),
+
+    async reconcile() {
+      const { givenUp, failed } = await giveUpIntents();
+      const now = clock.now();
+      const unknown = await sessions.findDueAttempts({ state: 'unknown', now, limit: PAGE });
+      const resolving = resolveUnknown(unknown, clock.monotonicMs());
+
+      let begun = 0;
+      const waiting = pool.isFull ? [] : await sessions.findAwaitingAttempt({ now, limit: PAGE });
+      for (const { id } of waiting) if (pool.start(createKey(id), (signal) => begin(id, signal))) begun += 1;
+
+      const wakeAts = [
+        await sessions.nextAwaitingAttemptAt(now),
+        await sessions.nextDueAttemptAt('unknown', now),
+        await sessions.nextDueAttemptAt('intent', now),
+      ];
+      const wakeAt = earliest(wakeAts);
+      return {
+        examined: givenUp + failed + unknown.length + waiting.length,
+        changed: givenUp + resolving + begun,
+        failed,
+        ...(wakeAt === undefined ? {} : { wakeAt }),
+        details: { in_flight: pool.inFlight },
+      };
+    },
+  };
+}
+
+export function groupByProvider<Row extends { readonly provider: ProviderId }>(rows: readonly Row[]): Map<ProviderId, Row[]> {
+  const groups = new Map<ProviderId, Row[]>();
+  for (const row of rows) {
+    const group = groups.get(row.provider);
+    if (group) group.push(row);
+    else groups.set(row.provider, [row]);
+  }
+  return groups;
+}
+
+export function earliest(instants: readonly (number | undefined)[]): number | undefined {
+  const known = instants.filter((at) => at !== undefined);
+  return known.length === 0 ? undefined : Math.min(...known);
+}
+
+const createKey = (id: Session['id']) => `create:${id}`;
+
+interface Begun {
+  readonly record: SessionRecord;
+  readonly attempt: Attempt;
+  readonly offer: Offer;
+  /** Taken before the intent was committed, so that a pause in between counts (REL-A15). */
+  readonly notAfterMonotonicMs: number;
+}
+
+/** Commits the next attempt with a claim on its offer and its probe key, or says that nothing is left to try. */
+async function storeIntent(deps: ProvisioningDeps, record: SessionRecord): Promise<Begun | undefined> {
+  const { writer, offers, clock, settings, providers } = deps;
+  const { session } = record;
+  if (!mayBeginAttempt(record)) {
+    if (session.attemptCount >= session.maxAttempts) await giveUp(deps, record);
+    return undefined;
+  }
+  for (const offer of nextOffers(deps, record)) {
+    const terms = termsOf(offer, session.request.diskGb);
+    const provider = providers.get(offer.provider);
+    if (!terms || !provider) continue;
+    const notAfterMonotonicMs = clock.monotonicMs() + settings.createFenceMs;
+    const { attempt, secret } = newAttempt(deps, session, offer, terms.priceMicrosPerHour, provider);
+    const applied = await writer.apply(record, { kind: 'attempt_begun', attempt }, function* () {
+      if (!(yield* offers.claim({ offer, sessionId: session.id, consumerId: session.consumerId, at: attempt.intentAt })))
+        return false;
+      yield* deps.sessions.insertSecretStep(secret);
+      return true;
+    });
+    if (applied.outcome === 'declined') continue;
+    if (applied.outcome !== 'changed') return undefined; // somebody else was faster, or it is not wanted any more
+    offers.claimsChanged(offer.id);
+    return { record: applied.record, attempt, offer, notAfterMonotonicMs };
+  }
+  await giveUp(deps, record);
+  return undefined;
+}
+
+function nextOffers({ offers, clock }: ProvisioningDeps, { session, attempts }: SessionRecord): readonly Offer[] {
+  const last = attempts.at(-1);
+  if (!last) return [session.offer];
+  const reason = failureOf(last);
+  const failed = attempts.filter(({ outcome }) => outcome !== 'create_lost' && outcome !== 'provider_unavailable');
+  if (retryAfter(session, reason) === 'same_offer') return [offers.find(session.offerId) ?? session.offer];
+  const broken = attempts.filter(({ outcome }) => outcome === 'provider_auth' || outcome === 'provider_funds');
+  const first = attempts.at(0)?.offer;
+  return offers.candidates(session.request, {
+    exclude: {
+      offerIds: failed.map(({ offerId }) => offerId),
+      machineIds: failed.map(({ machineId }) => machineId).filter((id) => id !== null),
+      providers: broken.map(({ provider }) => provider),
+    },
+    ...(first ? { after: first } : {}),
+    now: clock.now(),
+  });
+}
+
+function failureOf(attempt: Attempt): FailureReason {
+  return FAILURE_REASONS.find((reason) => reason === attempt.outcome) ?? 'create_lost';
+}
+
+async function giveUp({ writer }: ProvisioningDeps, { session, attempts }: SessionRecord): Promise<void> {
+  const last = attempts.at(-1);
+  const reason = last ? failureOf(last) : 'no_capacity';
+  const tried = attempts.map(({ offerId }) => offerId).join(', ');
+  const message = last
+    ? `nothing is left to try after ${attempts.length} ${attempts.length === 1 ? 'attempt' : 'attempts'} (${tried}); the last one: ${last.error ?? reason}`
+    : `offer ${session.offerId} is no longer available`;
+  const everyOfferGone = attempts.length > 1 && reason === 'stale_inventory';
+  await writer.apply(session.id, { kind: 'no_candidate', reason: everyOfferGone ? 'no_capacity' : reason, message });
+}
+
+function newAttempt(
+  deps: ProvisioningDeps,
+  session: Session,
+  offer: Offer,
+  price: MicroUsd,
+  provider: Provider,
+): { attempt: Attempt; secret: SecretRow } {
+  const { clock, ids, envelope, deploymentId, settings } = deps;
+  const ordinal = session.attemptCount + 1;
+  const tag = ownershipTag({ deployment: deploymentId, sessionId: session.id, ordinal });
+  const now = clock.now();
+  const pair = generateSshKeyPair(tag);
+  const probeSecretId = ids.secret();
+  const sealed = envelope.seal(pair.privateKey, { id: probeSecretId, purpose: 'probe_key', context: session.id });
+  const createDeadlineAt = now + settings.createFenceMs;
+  return {
+    secret: secretRow({
+      id: probeSecretId,
+      sessionId: session.id,
+      purpose: 'probe_key',
+      sealed,
+      createdAt: now,
+      expiresAt: null,
+    }),
+    attempt: {
+      sessionId: session.id,
+      ordinal,
+      tag,
+      state: 'intent',
+      provider: offer.provider,
+      offerId: offer.id,
+      machineId: offer.machineId ?? null,
+      offer,
+      instanceId: null,
+      instanceState: null,
+      ssh: {},
+      hostKey: null,
+      probePublicKey: pair.publicKey,
+      probeSecretId,
+      priceMicrosPerHour: price,
+      capMicrosPerHour:
+        session.request.maxPriceMicrosPerHour ?? Math.ceil((price * (100 + settings.priceTolerancePercent)) / 100),
+      intentAt: now,
+      createDeadlineAt,
+      acceptedAt: null,
+      runningAt: null,
+      firstSeenAt: null,
+      lastSeenAt: null,
+      absences: [],
+      destroyRequestedAt: null,
+      destroyTries: 0,
+      destroyAnsweredAt: null,
+      goneAcceptedAt: null,
+      goneVerifiedAt: null,
+      tombstoneUntil: null,
+      outcome: null,
+      error: null,
+      dueAt: createDeadlineAt + provider.capabilities.createTimeoutMs,
+      billingSequence: 0,
+      billingRate: null,
+      billingSince: null,
+    },
+  };
+}
+
+/** The one create call of an attempt. Whatever comes of it, or does not, is stored as a fact. */
+async function create(deps: ProvisioningDeps, begun: Begun, signal: AbortSignal): Promise<void> {
+  const { writer, providers, clock } = deps;
+  const { record, attempt } = begun;
+  const provider = providers.get(attempt.provider);
+  if (!provider) throw new RangeError(`no provider is named ${attempt.provider}`);
+  const fact = await askOnce(
+    provider,
+    createRequest(record.session, begun),
+    clock.timeoutSignal(provider.capabilities.createTimeoutMs, signal),
+    attempt.ordinal,
+  );
+  await writer.apply(record.session.id, fact);
+}
+
+async function askOnce(provider: Provider, request: CreateRequest, signal: AbortSignal, ordinal: number): Promise<Fact> {
+  try {
+    return { kind: 'create_accepted', ordinal, instance: await provider.createInstance(request, { signal }) };
+  } catch (error) {
+    if (provesNothingCreated(error)) return { kind: 'create_refused', ordinal, refusal: refusalOf(error) };
+    return { kind: 'create_unknown', ordinal, message: error instanceof ProviderError ? error.message : describeError(error) };
+  }
+}
+
+export function refusalOf({ kind, message, retryAfterMs }: ProviderError): Refusal {
+  return { kind, message, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
+}
+
+function createRequest(session: Session, { attempt, offer, notAfterMonotonicMs }: Begun): CreateRequest {
+  const { request } = session;
+  return {
+    tag: attempt.tag,
+    offer,
+    sshPublicKeys: [session.sshPublicKey, attempt.probePublicKey],
+    diskGb: session.diskGb,
+    ...(request.image === undefined ? {} : { image: request.image }),
+    environment: { ...request.environment, BERTH_TAG: attempt.tag },
+    ...(request.onStart === undefined ? {} : { onStart: request.onStart }),
+    maxPriceMicrosPerHour: attempt.capMicrosPerHour,
+    notAfterMonotonicMs,
+  };
+}

@@ -1,0 +1,272 @@
+import type { Clock } from '../core/clock.ts';
+import { SECOND_MS } from '../core/duration.ts';
+import type { Envelope } from '../core/envelope.ts';
+import { describeError } from '../core/errors.ts';
+import type { SessionId } from '../core/ids.ts';
+import type { Log } from '../core/log.ts';
+import type { Secret } from '../core/secret.ts';
+import type { Attempt, Session } from '../db/tables.ts';
+import type { ProviderId } from '../provider/ids.ts';
+import { ProviderError } from '../provider/provider-error.ts';
+import type { Provider } from '../provider/provider.ts';
+import type { Fact } from '../sessions/fact.ts';
+import type { SessionChanges } from '../sessions/session-changes.ts';
+import { accessOf, attemptOf, type SessionRecord } from '../sessions/session-record.ts';
+import type { SessionRepository } from '../sessions/session-repository.ts';
+import type { Applied, SessionWriter } from '../sessions/session-writer.ts';
+import type { ProofOutcome, ProofRequest } from '../ssh/proof.ts';
+import type { SshVerifier } from '../ssh/verifier.ts';
+import type { Controller } from './controller.ts';
+import type { TaskPool } from './task-pool.ts';
+
+/** What verification counts; the metrics implement it. */
+export interface VerificationMetrics {
+  sshAttemptFailed(provider: ProviderId, kind: string): void;
+  sshProven(provider: ProviderId, figures: { readonly seconds: number; readonly attempts: number }): void;
+}
+
+interface VerificationDeps {
+  readonly sessions: Pick<SessionRepository, 'find' | 'findLive' | 'findSecret'>;
+  readonly writer: SessionWriter;
+  readonly changes: SessionChanges;
+  readonly providers: ReadonlyMap<ProviderId, Provider>;
+  readonly verifier: Pick<SshVerifier, 'prove'>;
+  readonly envelope: Pick<Envelope, 'open'>;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: VerificationMetrics;
+  readonly pool: TaskPool;
+  readonly settings: {
+    readonly periodMs: number;
+    readonly slowestIntervalMs: number;
+    readonly callTimeoutMs: number;
+    readonly proofBudgetMs: number;
+  };
+}
+
+const PAGE = 5_000;
+const FIRST_INTERVAL_MS = 250;
+/** The address may move while it boots; the provider is asked for it from time to time. */
+const ASK_PROVIDER_EVERY_MS = 5 * SECOND_MS;
+
+/**
+ * Proves that a live instance can be used, and hands it over. Each has a task of its own, which waits for an address, then knocks every
+ * 250 ms, slower as the phase ages, until it is proven, fails for good, its deadline passes, or nobody wants it any more.
+ */
+export function createVerificationController(deps: VerificationDeps): Controller {
+  const { sessions, pool, settings } = deps;
+  return {
+    name: 'session.verification',
+    periodMs: settings.periodMs,
+    idle: () => pool.idle(),
+
+    async reconcile() {
+      const waiting = await sessions.findLive({ status: 'provisioning', limit: PAGE });
+      let begun = 0;
+      for (const { sessionId, ordinal } of waiting)
+        if (pool.start(`verify:${sessionId}:${ordinal}`, (signal) => verify(deps, { sessionId, ordinal }, signal))) begun += 1;
+      return { examined: waiting.length, changed: begun, failed: 0, details: { in_flight: pool.inFlight } };
+    },
+  };
+}
+
+interface Target {
+  readonly sessionId: SessionId;
+  readonly ordinal: number;
+}
+
+async function verify(deps: VerificationDeps, target: Target, stopped: AbortSignal): Promise<void> {
+  const { sessions, changes, clock, settings } = deps;
+  const unwanted = new AbortController();
+  const unsubscribe = changes.on(target.sessionId, ({ session }) => {
+    if (session.desired === 'gone' || session.status !== 'provisioning')
+      unwanted.abort(new Error('the session is not to be verified any more'));
+  });
+  const signal = AbortSignal.any([stopped, unwanted.signal]);
+  const round = createRounds(deps, target);
+  const startedMs = clock.monotonicMs();
+  try {
+    let record = await sessions.find(target.sessionId);
+    while (record && !signal.aborted && isToBeVerified(record, target.ordinal)) {
+      record = await round(record, signal);
+      if (!record || !isToBeVerified(record, target.ordinal)) return;
+      const ageMs = clock.monotonicMs() - startedMs;
+      await clock.sleep(Math.min(Math.max(FIRST_INTERVAL_MS, ageMs / 16), settings.slowestIntervalMs), signal);
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  } finally {
+    unsubscribe();
+  }
+}
+
+function isToBeVerified(record: SessionRecord, ordinal: number): boolean {
+  return (
+    record.session.status === 'provisioning' && record.session.desired === 'run' && attemptOf(record, ordinal)?.state === 'live'
+  );
+}
+
+/** One look at the provider when it is time, one knock when there is an address. Hands back the record as it is then. */
+function createRounds(deps: VerificationDeps, { sessionId, ordinal }: Target) {
+  const { writer, clock, providers, metrics, log } = deps;
+  let askedMs = Number.NEGATIVE_INFINITY;
+  let knocks = 0;
+  let knockingSinceMs: number | undefined;
+  let probeKey: Secret<string> | undefined;
+  let keysEnsured = false;
+
+  const recordOf = (applied: Applied) => (applied.outcome === 'missing' ? undefined : applied.record);
+  const tell = async (fact: Fact) => recordOf(await writer.apply(sessionId, fact));
+
+  async function ask(
+    record: SessionRecord,
+    attempt: Attempt,
+    provider: Provider,
+    signal: AbortSignal,
+  ): Promise<SessionRecord | undefined> {
+    if (attempt.instanceId === null) return record;
+    askedMs = clock.monotonicMs();
+    try {
+      const call = { signal: clock.timeoutSignal(deps.settings.callTimeoutMs, signal) };
+      const instance = await provider.getInstance(attempt.instanceId, call);
+      if (instance && provider.ensureSshKeys && !keysEnsured && instance.state === 'running') {
+        await provider.ensureSshKeys(attempt.instanceId, [record.session.sshPublicKey, attempt.probePublicKey], call);
+        keysEnsured = true;
+      }
+      return await tell(instance ? { kind: 'seen', ordinal, by: 'get', instance } : { kind: 'missing', ordinal, by: 'get' });
+    } catch (error) {
+      if (!(error instanceof ProviderError)) throw error;
+      log.debug(
+        { sessionId, provider: provider.id, kind: error.kind, error: describeError(error) },
+        'instance could not be looked at',
+      );
+      return record;
+    }
+  }
+
+  async function knock(
+    record: SessionRecord,
+    attempt: Attempt,
+    provider: Provider,
+    signal: AbortSignal,
+  ): Promise<SessionRecord | undefined> {
+    if (record.session.phase === 'booting') await tell({ kind: 'proof_phase', ordinal, phase: 'connecting' });
+    probeKey ??= await openProbeKey(deps, record.session, attempt);
+    knocks += 1;
+    knockingSinceMs ??= clock.monotonicMs();
+    const request = proofRequest({ record, attempt, provider, probeKey, budgetMs: deps.settings.proofBudgetMs });
+    const outcome = await deps.verifier.prove(
+      { ...request, beforeHandOff: async ({ hostKey }) => void (await tell({ kind: 'hand_off_begun', ordinal, hostKey })) },
+      { signal },
+    );
+    if (outcome.kind === 'not_yet') metrics.sshAttemptFailed(provider.id, outcome.reason);
+    if (outcome.kind === 'proven')
+      metrics.sshProven(provider.id, { seconds: (clock.monotonicMs() - knockingSinceMs) / SECOND_MS, attempts: knocks });
+    const fact = factOf(outcome, record, attempt);
+    return fact ? tell(fact) : record;
+  }
+
+  return async function round(record: SessionRecord, signal: AbortSignal): Promise<SessionRecord | undefined> {
+    const attempt = attemptOf(record, ordinal);
+    const provider = attempt && providers.get(attempt.provider);
+    if (!attempt || !provider) return undefined;
+    const { phaseDeadlineAt } = record.session;
+    if (phaseDeadlineAt !== null && clock.now() >= phaseDeadlineAt) return tell(tooLate(record, attempt));
+
+    const hasAddress = accessOf(attempt) !== undefined;
+    const current =
+      !hasAddress || clock.monotonicMs() - askedMs >= ASK_PROVIDER_EVERY_MS
+        ? await ask(record, attempt, provider, signal)
+        : record;
+    const fresh = current && attemptOf(current, ordinal);
+    if (!current || !fresh || !isToBeVerified(current, ordinal) || !accessOf(fresh) || fresh.instanceState !== 'running')
+      return current;
+    return knock(current, fresh, provider, signal);
+  };
+}
+
+function tooLate({ session }: SessionRecord, { ordinal, instanceState }: Attempt): Fact {
+  const waitedMinutes = Math.round(((session.phaseDeadlineAt ?? session.phaseEnteredAt) - session.phaseEnteredAt) / 6_000) / 10;
+  if (session.phase === 'driver')
+    return {
+      kind: 'attempt_failed',
+      ordinal,
+      reason: 'gpu_driver_timeout',
+      message: `SSH worked, but the GPU driver did not answer within ${waitedMinutes} minutes`,
+    };
+  const stage =
+    session.phase === 'booting'
+      ? `the instance was ${instanceState ?? 'not seen'} and had no SSH address`
+      : 'no SSH login succeeded';
+  return {
+    kind: 'attempt_failed',
+    ordinal,
+    reason: 'ssh_verify_timeout',
+    message: `SSH verification timeout: ${stage} until the deadline`,
+  };
+}
+
+interface ProofParts {
+  readonly record: SessionRecord;
+  readonly attempt: Attempt;
+  readonly provider: Provider;
+  readonly probeKey: Secret<string>;
+  readonly budgetMs: number;
+}
+
+function proofRequest({ record: { session }, attempt, provider, probeKey, budgetMs }: ProofParts): ProofRequest {
+  const { instanceId, hostKey, offer } = attempt;
+  const access = accessOf(attempt);
+  if (!access || instanceId === null) throw new Error('an attempt without an address cannot be proven');
+  const { dialSsh } = provider;
+  return {
+    access,
+    ...(dialSsh ? { dial: (signal) => dialSsh.call(provider, instanceId, { signal }) } : {}),
+    privateAddresses: provider.capabilities.privateAddresses,
+    probe: { privateKey: probeKey, publicKey: attempt.probePublicKey },
+    consumerPublicKey: session.sshPublicKey,
+    ...(hostKey === null ? {} : { pinnedHostKey: hostKey, handOffBegun: true }),
+    ...(offer.gpuCount > 0 ? { gpu: { count: offer.gpuCount, type: offer.gpuType, vramMib: offer.vramMib } } : {}),
+    probeAfter: session.idleThresholdMinutes > 0 ? { kind: 'restrict', tag: attempt.tag } : { kind: 'remove' },
+    budgetMs,
+  };
+}
+
+async function openProbeKey(
+  { sessions, envelope }: VerificationDeps,
+  session: Session,
+  attempt: Attempt,
+): Promise<Secret<string>> {
+  const row = await sessions.findSecret(attempt.probeSecretId);
+  if (!row) throw new Error(`the probe key of attempt ${attempt.ordinal} is gone`);
+  const opened = envelope.open(row, { id: row.id, purpose: row.purpose, context: session.id });
+  if (!opened.ok) throw new Error(`the probe key of attempt ${attempt.ordinal} cannot be opened: ${opened.failure}`);
+  return opened.secret;
+}
+
+/** Undefined: knock again. */
+function factOf(outcome: ProofOutcome, { session }: SessionRecord, attempt: Attempt): Fact | undefined {
+  const { ordinal } = attempt;
+  switch (outcome.kind) {
+    case 'proven': {
+      const user = accessOf(attempt)?.user ?? 'root';
+      const { host, port } = outcome.route === 'dial' ? { host: '', port: 0 } : outcome.route;
+      const details = {
+        gpus: outcome.gpus.map(({ name }) => name),
+        warnings: outcome.warnings,
+        ...(outcome.strictKex === undefined ? {} : { strict_kex: outcome.strictKex }),
+      };
+      return { kind: 'proven', ordinal, proof: { user, hostKey: outcome.hostKey, host, port, details } };
+    }
+    case 'not_yet':
+      return outcome.reason === 'gpu_not_ready' && session.phase !== 'driver'
+        ? { kind: 'proof_phase', ordinal, phase: 'driver' }
+        : undefined;
+    case 'wrong_host':
+      return { kind: 'attempt_failed', ordinal, reason: 'wrong_host', message: outcome.message };
+    case 'address_refused':
+      return { kind: 'attempt_failed', ordinal, reason: 'ssh_address_refused', message: outcome.message };
+    case 'gpu_mismatch':
+      return { kind: 'attempt_failed', ordinal, reason: 'gpu_mismatch', message: outcome.message };
+  }
+}

@@ -1,0 +1,158 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../core/duration.ts';
+import { exactCost } from '../core/money.ts';
+import { rateOf } from './billing.ts';
+import { DISK_PRICE, PRICE, START, Story, anInstance, anIntent, runningStory, storyAt } from './fixtures/session-records.ts';
+
+const full = { starting: 'full', paused: 'full' } as const;
+const disk = { starting: 'disk', paused: 'disk' } as const;
+const none = { starting: 'none', paused: 'none' } as const;
+
+describe('rateOf', () => {
+  it.each([
+    ['starting', full, PRICE],
+    ['starting', disk, DISK_PRICE],
+    ['starting', none, 0],
+    ['paused', full, PRICE],
+    ['paused', disk, DISK_PRICE],
+    ['paused', none, 0],
+    ['running', none, PRICE],
+    ['stopping', none, PRICE],
+    ['failed', none, PRICE],
+  ] as const)('an instance that is %s under %j costs %i an hour', (state, billing, rate) => {
+    expect(rateOf(anIntent(), anInstance(state), billing, 50)).toBe(rate);
+  });
+
+  it('takes the provider’s own word before any rule', () => {
+    expect(rateOf(anIntent(), anInstance('starting', { priceMicrosPerHour: 7 }), full, 50)).toBe(7);
+    expect(rateOf(anIntent(), anInstance('running', { priceMicrosPerHour: 0 }), full, 50)).toBe(0);
+  });
+
+  it.each([Number.NaN, Number.POSITIVE_INFINITY, -1, 0.5, 2 ** 60])(
+    'REL-C17: %d is no price, the offered one holds',
+    (priceMicrosPerHour) => {
+      expect(rateOf(anIntent(), anInstance('running', { priceMicrosPerHour }), full, 50)).toBe(PRICE);
+    },
+  );
+});
+
+describe('the bill of an attempt', () => {
+  it('begins when the create is accepted, not with the intent, and changes with the state of the instance', () => {
+    const story = runningStory();
+
+    expect(story.segments).toMatchObject([
+      { sequence: 1, priceMicrosPerHour: DISK_PRICE, fromAt: START + SECOND_MS, toAt: START + 2 * SECOND_MS, payer: 'attempt' },
+      { sequence: 2, priceMicrosPerHour: PRICE, fromAt: START + 2 * SECOND_MS, toAt: null, payer: 'attempt' },
+    ]);
+  });
+
+  it('ends at the last destroy that the provider answered, not when it was seen to be gone', () => {
+    const story = runningStory().tell({ kind: 'stop_requested', reason: 'user_requested' });
+
+    story.tell({ kind: 'destroy_answered', ordinal: 1, result: 'destroying' });
+    const answeredAt = story.now;
+    story.wait(5 * MINUTE_MS).tell({ kind: 'missing', ordinal: 1, by: 'get' });
+
+    expect(story.attempt().state).toBe('verifying');
+    expect(story.segments.at(-1)).toMatchObject({ toAt: answeredAt });
+  });
+
+  it('keeps charging while every destroy fails', () => {
+    const story = runningStory().tell({ kind: 'stop_requested', reason: 'user_requested' });
+
+    story.tell({ kind: 'destroy_failed', ordinal: 1, refusal: { kind: 'unavailable', message: 'no answer' } }).wait(HOUR_MS);
+
+    expect(story.segments.at(-1)).toMatchObject({ toAt: null });
+  });
+
+  it('when no destroy was ever answered, ends when it was last seen, also after its end was wished', () => {
+    const story = runningStory().tell({ kind: 'stop_requested', reason: 'user_requested' });
+    story.wait(HOUR_MS).tell({ kind: 'seen', ordinal: 1, by: 'list', instance: anInstance('running') });
+    const lastSeenAt = story.now;
+
+    story.wait(MINUTE_MS).missingFor(16 * MINUTE_MS);
+
+    expect(story.attempt().state).toBe('gone');
+    expect(story.segments.at(-1)).toMatchObject({ toAt: lastSeenAt });
+  });
+
+  it('REL-C15: what vanished was billed until it was last seen', () => {
+    const story = runningStory();
+    story.wait(HOUR_MS).tell({ kind: 'seen', ordinal: 1, by: 'list', instance: anInstance('running') });
+    const lastSeenAt = story.now;
+
+    story.wait(MINUTE_MS).missingFor(16 * MINUTE_MS);
+
+    expect(story.session).toMatchObject({ status: 'stopped', reason: 'instance_vanished' });
+    expect(story.segments.at(-1)).toMatchObject({ toAt: lastSeenAt });
+  });
+
+  it('what came back after it was gone is the operator’s, until the destroy that ended it', () => {
+    const story = storyAt('gone').wait(HOUR_MS);
+    const backAt = story.now;
+
+    story
+      .tell({ kind: 'seen', ordinal: 1, by: 'list', instance: anInstance('running') })
+      .wait(MINUTE_MS)
+      .tell({ kind: 'destroy_answered', ordinal: 1, result: 'gone' });
+
+    expect(story.segments.at(-1)).toMatchObject({ payer: 'operator', fromAt: backAt, toAt: backAt + MINUTE_MS });
+    expect(story.transitions.flatMap(({ segments }) => segments).filter(({ fromAt }) => fromAt === backAt)).toEqual([
+      expect.objectContaining({ payer: 'operator' }),
+      expect.objectContaining({ payer: 'operator' }),
+    ]);
+  });
+
+  it('REL-C17: a price that changes in use makes a new segment; segments touch, and their sum is the cost', () => {
+    const price = fc.oneof(fc.integer({ min: 0, max: 5_000_000 }), fc.constant(Number.NaN));
+    const change = fc.record({ afterMs: fc.integer({ min: 0, max: 3 * HOUR_MS }), price });
+    fc.assert(
+      fc.property(fc.array(change, { maxLength: 20 }), fc.integer({ min: 0, max: HOUR_MS }), (changes, lastMs) => {
+        const story = runningStory();
+        let cost = exactCost(DISK_PRICE, SECOND_MS);
+        let rate = PRICE;
+        let since = START + 2 * SECOND_MS;
+        for (const { afterMs, price: told } of changes) {
+          story
+            .wait(afterMs)
+            .tell({ kind: 'seen', ordinal: 1, by: 'list', instance: anInstance('running', { priceMicrosPerHour: told }) });
+          cost += exactCost(rate, story.now - since);
+          since = story.now;
+          rate = Number.isNaN(told) ? PRICE : told;
+        }
+        story
+          .wait(lastMs)
+          .tell({ kind: 'stop_requested', reason: 'user_requested' }, { kind: 'destroy_answered', ordinal: 1, result: 'gone' });
+        cost += exactCost(rate, story.now - since);
+
+        const { segments } = story;
+        expect(
+          segments.every(({ toAt, priceMicrosPerHour }) => toAt !== null && Number.isSafeInteger(priceMicrosPerHour)),
+        ).toBe(true);
+        expect(segments.slice(1).map(({ fromAt }) => fromAt)).toEqual(segments.slice(0, -1).map(({ toAt }) => toAt));
+        expect(
+          segments.reduce(
+            (sum, { priceMicrosPerHour, fromAt, toAt }) => sum + exactCost(priceMicrosPerHour, (toAt ?? 0) - fromAt),
+            0n,
+          ),
+        ).toBe(cost);
+      }),
+    );
+  });
+
+  it('no segment begins before the one before it ended, even where the clock is said to have gone back', () => {
+    const story = new Story();
+    story.tell(
+      { kind: 'attempt_begun', attempt: anIntent() },
+      { kind: 'create_accepted', ordinal: 1, instance: anInstance('starting') },
+    );
+
+    story.wait(-HOUR_MS).tell({ kind: 'seen', ordinal: 1, by: 'get', instance: anInstance('running') });
+
+    expect(story.segments).toMatchObject([
+      { fromAt: START, toAt: START },
+      { fromAt: START, toAt: null },
+    ]);
+  });
+});

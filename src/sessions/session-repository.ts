@@ -1,0 +1,526 @@
+import { and, asc, desc, eq, gt, inArray, isNotNull, isNull, lt, lte, notExists, sql } from 'drizzle-orm';
+import type { EpochMs } from '../core/clock.ts';
+import type { SecretId, SessionId } from '../core/ids.ts';
+import { everyColumn, statement, type Call } from '../db/statement.ts';
+import type { Store } from '../db/store.ts';
+import type {
+  Attempt,
+  AttemptState,
+  CostSegment,
+  IdempotencyRow,
+  SecretRow,
+  Session,
+  SessionEvent,
+  SessionStatus,
+} from '../db/tables.ts';
+import type { OfferId, ProviderId } from '../provider/ids.ts';
+import type { SessionRecord } from './session-record.ts';
+import type { Transition } from './step.ts';
+
+/** Somebody else has written since the row was read: what was to be written is dropped whole. */
+class StaleWrite extends Error {}
+/** What should have been written beside it turned out impossible: nothing is written. */
+class Declined extends Error {}
+
+/** Writes of other rooms that belong into the same transaction; false means that nothing shall be written at all. */
+export type Beside = () => Iterable<Call, boolean, unknown[]>;
+
+export type SaveOutcome = 'saved' | 'stale' | 'declined';
+
+export interface SessionFilter {
+  readonly consumerId?: string;
+  readonly statuses?: readonly SessionStatus[];
+  readonly provider?: string;
+  /** Only older ones than this. */
+  readonly beforeId?: SessionId;
+  readonly limit: number;
+}
+
+export interface NewSession {
+  readonly session: Session;
+  readonly event: SessionEvent;
+  readonly idempotency?: IdempotencyRow;
+  readonly secrets: readonly SecretRow[];
+  /** Claims of the offer; when it declines, nothing is written. */
+  readonly beside: Beside;
+}
+
+export type InsertOutcome = { outcome: 'created' } | { outcome: 'declined' } | { outcome: 'repeated'; earlier: IdempotencyRow };
+
+const LIVE_STATUSES: SessionStatus[] = ['pending', 'provisioning', 'running', 'stopping'];
+
+/** Sessions, their attempts, events, secrets and cost segments: written together, by compare-and-set on the session's version. */
+export function createSessionRepository(store: Store) {
+  const { sessions, attempts, events, secrets, idempotency, costSegments, claims, offerFailures } = store.tables;
+
+  const findSession = statement('session.find', (query, values: { id: SessionId }) =>
+    query.select().from(sessions).where(eq(sessions.id, values.id)),
+  );
+  const findAttempts = statement('attempt.find-by-session', (query, values: { id: SessionId }) =>
+    query.select().from(attempts).where(eq(attempts.sessionId, values.id)).orderBy(asc(attempts.ordinal)),
+  );
+  const insertSession = statement('session.insert', (query, values: Session) =>
+    query.insert(sessions).values(everyColumn(sessions, values)).returning({ id: sessions.id }),
+  );
+  const updateSession = statement('session.update', (query, values: Session & { expectedVersion: number }) =>
+    query
+      .update(sessions)
+      .set(everyColumn(sessions, values))
+      .where(and(eq(sessions.id, values.id), eq(sessions.version, values.expectedVersion)))
+      .returning({ id: sessions.id }),
+  );
+  const upsertAttempt = statement('attempt.upsert', (query, values: Attempt) =>
+    query
+      .insert(attempts)
+      .values(everyColumn(attempts, values))
+      .onConflictDoUpdate({ target: [attempts.sessionId, attempts.ordinal], set: everyColumn(attempts, values) })
+      .returning({ ordinal: attempts.ordinal }),
+  );
+  const insertEvent = statement('event.insert', (query, values: SessionEvent) =>
+    query.insert(events).values(everyColumn(events, values)).returning({ version: events.version }),
+  );
+  const upsertSegment = statement('cost-segment.upsert', (query, values: CostSegment) =>
+    query
+      .insert(costSegments)
+      .values(everyColumn(costSegments, values))
+      .onConflictDoUpdate({
+        target: [costSegments.sessionId, costSegments.ordinal, costSegments.sequence],
+        set: { toAt: values.toAt },
+      })
+      .returning({ sequence: costSegments.sequence }),
+  );
+  const insertFailure = statement('offer-failure.insert-once', (query, values: Transition['failures'][number]) =>
+    query
+      .insert(offerFailures)
+      .values(everyColumn(offerFailures, values))
+      .onConflictDoNothing({ target: [offerFailures.sessionId, offerFailures.ordinal] })
+      .returning({ ordinal: offerFailures.ordinal }),
+  );
+  const releaseClaim = statement('claim.release', (query, values: { sessionId: SessionId; offerId: OfferId }) =>
+    query
+      .delete(claims)
+      .where(and(eq(claims.sessionId, values.sessionId), eq(claims.offerId, values.offerId)))
+      .returning({ unit: claims.unit }),
+  );
+  const insertSecret = statement('secret.insert', (query, values: SecretRow) =>
+    query.insert(secrets).values(everyColumn(secrets, values)).returning({ id: secrets.id }),
+  );
+  const deleteSecret = statement('secret.delete', (query, values: { id: SecretId }) =>
+    query.delete(secrets).where(eq(secrets.id, values.id)).returning({ id: secrets.id }),
+  );
+  const findSecret = statement('secret.find', (query, values: { id: SecretId }) =>
+    query.select().from(secrets).where(eq(secrets.id, values.id)),
+  );
+  const deleteExpiredSecrets = statement('secret.delete-expired', (query, values: { now: EpochMs }) =>
+    query
+      .delete(secrets)
+      .where(and(isNotNull(secrets.expiresAt), lte(secrets.expiresAt, values.now)))
+      .returning({ id: secrets.id }),
+  );
+  const insertKey = statement('idempotency.insert-if-new', (query, values: IdempotencyRow) =>
+    query
+      .insert(idempotency)
+      .values(everyColumn(idempotency, values))
+      .onConflictDoNothing({ target: [idempotency.consumerId, idempotency.key] })
+      .returning({ key: idempotency.key }),
+  );
+  const findKey = statement('idempotency.find', (query, values: { consumerId: string; key: string }) =>
+    query
+      .select()
+      .from(idempotency)
+      .where(and(eq(idempotency.consumerId, values.consumerId), eq(idempotency.key, values.key))),
+  );
+  const deleteKey = statement(
+    'idempotency.delete-expired-one',
+    (query, values: { consumerId: string; key: string; now: EpochMs }) =>
+      query
+        .delete(idempotency)
+        .where(
+          and(
+            eq(idempotency.consumerId, values.consumerId),
+            eq(idempotency.key, values.key),
+            lte(idempotency.expiresAt, values.now),
+          ),
+        )
+        .returning({ key: idempotency.key }),
+  );
+  const listEvents = statement('event.list', (query, values: { id: SessionId; after: number; limit: number }) =>
+    query
+      .select()
+      .from(events)
+      .where(and(eq(events.sessionId, values.id), gt(events.version, values.after)))
+      .orderBy(asc(events.version))
+      .limit(values.limit),
+  );
+  /** An empty text means no filter. Ids sort by time. */
+  const list = statement(
+    'session.list',
+    (query, values: { consumerId: string; statuses: string; provider: string; beforeId: string; limit: number }) =>
+      query
+        .select()
+        .from(sessions)
+        .where(
+          and(
+            sql`(${values.consumerId} = '' or ${sessions.consumerId} = ${values.consumerId})`,
+            sql`(${values.provider} = '' or ${sessions.provider} = ${values.provider})`,
+            sql`(${values.beforeId} = '' or ${sessions.id} < ${values.beforeId})`,
+            sql`(${values.statuses} = '' or ${values.statuses} like '%,' || ${sessions.status} || ',%')`,
+          ),
+        )
+        .orderBy(desc(sessions.id))
+        .limit(values.limit),
+  );
+  const findAwaiting = statement('session.find-awaiting-attempt', (query, values: { now: EpochMs; limit: number }) =>
+    query
+      .select()
+      .from(sessions)
+      .where(
+        and(
+          inArray(sessions.status, ['pending', 'provisioning']),
+          inArray(sessions.phase, ['queued', 'retrying']),
+          lte(sessions.dueAt, values.now),
+          notExists(
+            query
+              .select({ one: sql`1` })
+              .from(attempts)
+              .where(
+                and(eq(attempts.sessionId, sessions.id), inArray(attempts.state, ['intent', 'unknown', 'live', 'destroying'])),
+              ),
+          ),
+        ),
+      )
+      .orderBy(asc(sessions.dueAt), asc(sessions.id))
+      .limit(values.limit),
+  );
+  const nextAwaiting = statement('session.next-awaiting-due', (query, values: { now: EpochMs }) =>
+    query
+      .select({ at: sql`min(${sessions.dueAt})`.mapWith(Number) })
+      .from(sessions)
+      .where(
+        and(
+          inArray(sessions.status, ['pending', 'provisioning']),
+          inArray(sessions.phase, ['queued', 'retrying']),
+          gt(sessions.dueAt, values.now),
+        ),
+      ),
+  );
+  const findDueAttempts = statement('attempt.find-due', (query, values: { state: AttemptState; now: EpochMs; limit: number }) =>
+    query
+      .select()
+      .from(attempts)
+      .where(and(eq(attempts.state, values.state), lte(attempts.dueAt, values.now)))
+      .orderBy(asc(attempts.dueAt), asc(attempts.sessionId))
+      .limit(values.limit),
+  );
+  const nextDueAttempt = statement('attempt.next-due', (query, values: { state: AttemptState; now: EpochMs }) =>
+    query
+      .select({ at: sql`min(${attempts.dueAt})`.mapWith(Number) })
+      .from(attempts)
+      .where(and(eq(attempts.state, values.state), gt(attempts.dueAt, values.now))),
+  );
+  const findLive = statement('attempt.find-live', (query, values: { status: SessionStatus; limit: number }) =>
+    query
+      .select({ attempt: attempts })
+      .from(attempts)
+      .innerJoin(sessions, eq(sessions.id, attempts.sessionId))
+      .where(and(eq(attempts.state, 'live'), eq(sessions.status, values.status), eq(sessions.desired, 'run')))
+      .orderBy(asc(attempts.dueAt), asc(attempts.sessionId))
+      .limit(values.limit),
+  );
+  const findHeld = statement('attempt.find-held', (query, values: { provider: ProviderId }) =>
+    query
+      .select()
+      .from(attempts)
+      .where(
+        and(eq(attempts.provider, values.provider), inArray(attempts.state, ['live', 'unknown', 'verifying', 'destroying'])),
+      ),
+  );
+  const findByTag = statement('attempt.find-by-tag', (query, values: { tag: Attempt['tag'] }) =>
+    query.select().from(attempts).where(eq(attempts.tag, values.tag)),
+  );
+  const findExpired = statement('session.find-expired', (query, values: { now: EpochMs; limit: number }) =>
+    query
+      .select()
+      .from(sessions)
+      .where(and(eq(sessions.desired, 'run'), lte(sessions.expiresAt, values.now)))
+      .orderBy(asc(sessions.expiresAt))
+      .limit(values.limit),
+  );
+  const findPastHardDeadline = statement('session.find-past-hard-deadline', (query, values: { now: EpochMs; limit: number }) =>
+    query
+      .select()
+      .from(sessions)
+      .where(and(eq(sessions.desired, 'run'), lte(sessions.hardDeadlineAt, values.now)))
+      .orderBy(asc(sessions.hardDeadlineAt))
+      .limit(values.limit),
+  );
+  const nextExpiry = statement('session.next-expiry', (query, values: { now: EpochMs }) =>
+    query
+      .select({ at: sql`min(${sessions.expiresAt})`.mapWith(Number) })
+      .from(sessions)
+      .where(and(eq(sessions.desired, 'run'), gt(sessions.expiresAt, values.now))),
+  );
+  const findIdleWatched = statement('session.find-idle-watched', (query, values: { limit: number }) =>
+    query
+      .select()
+      .from(sessions)
+      .where(and(eq(sessions.status, 'running'), eq(sessions.desired, 'run'), gt(sessions.idleThresholdMinutes, 0)))
+      .orderBy(asc(sessions.id))
+      .limit(values.limit),
+  );
+  const findUnsettled = statement('session.find-unsettled', (query, values: { limit: number }) =>
+    query
+      .select()
+      .from(sessions)
+      .where(
+        and(
+          inArray(sessions.status, ['stopped', 'failed']),
+          isNull(sessions.settledCostMicros),
+          notExists(
+            query
+              .select({ one: sql`1` })
+              .from(costSegments)
+              .where(
+                and(eq(costSegments.sessionId, sessions.id), isNull(costSegments.toAt), eq(costSegments.payer, 'attempt')),
+              ),
+          ),
+        ),
+      )
+      .orderBy(asc(sessions.id))
+      .limit(values.limit),
+  );
+  const countLive = statement('session.count-live', (query) =>
+    query
+      .select({ provider: sessions.provider, status: sessions.status, count: sql`count(*)`.mapWith(Number) })
+      .from(sessions)
+      .where(inArray(sessions.status, LIVE_STATUSES))
+      .groupBy(sessions.provider, sessions.status),
+  );
+  const unconfirmedDestroys = statement('attempt.unconfirmed-destroys', (query) =>
+    query
+      .select({ count: sql`count(*)`.mapWith(Number), oldestAt: sql`min(${attempts.destroyRequestedAt})`.mapWith(Number) })
+      .from(attempts)
+      .where(eq(attempts.state, 'destroying')),
+  );
+  const findRetired = statement('session.find-retired', (query, values: { before: EpochMs; now: EpochMs; limit: number }) =>
+    query
+      .select({ id: sessions.id })
+      .from(sessions)
+      .where(
+        and(
+          eq(sessions.phase, 'settled'),
+          isNotNull(sessions.settledCostMicros),
+          lt(sessions.stoppedAt, values.before),
+          notExists(
+            query
+              .select({ one: sql`1` })
+              .from(attempts)
+              .where(and(eq(attempts.sessionId, sessions.id), gt(attempts.tombstoneUntil, values.now))),
+          ),
+        ),
+      )
+      .orderBy(asc(sessions.id))
+      .limit(values.limit),
+  );
+  const deleteKeys = statement('idempotency.delete-expired', (query, values: { now: EpochMs }) =>
+    query.delete(idempotency).where(lte(idempotency.expiresAt, values.now)).returning({ key: idempotency.key }),
+  );
+  const purge = [
+    statement('idempotency.purge', (query, values: { id: SessionId }) =>
+      query
+        .delete(idempotency)
+        .where(eq(idempotency.sessionId, values.id))
+        .returning({ one: sql`1` }),
+    ),
+    statement('event.purge', (query, values: { id: SessionId }) =>
+      query
+        .delete(events)
+        .where(eq(events.sessionId, values.id))
+        .returning({ one: sql`1` }),
+    ),
+    statement('secret.purge', (query, values: { id: SessionId }) =>
+      query
+        .delete(secrets)
+        .where(eq(secrets.sessionId, values.id))
+        .returning({ one: sql`1` }),
+    ),
+    statement('cost-segment.purge', (query, values: { id: SessionId }) =>
+      query
+        .delete(costSegments)
+        .where(eq(costSegments.sessionId, values.id))
+        .returning({ one: sql`1` }),
+    ),
+    statement('attempt.purge', (query, values: { id: SessionId }) =>
+      query
+        .delete(attempts)
+        .where(eq(attempts.sessionId, values.id))
+        .returning({ one: sql`1` }),
+    ),
+    statement('claim.purge', (query, values: { id: SessionId }) =>
+      query
+        .delete(claims)
+        .where(eq(claims.sessionId, values.id))
+        .returning({ one: sql`1` }),
+    ),
+    statement('session.purge', (query, values: { id: SessionId }) =>
+      query
+        .delete(sessions)
+        .where(eq(sessions.id, values.id))
+        .returning({ one: sql`1` }),
+    ),
+  ];
+
+  async function find(id: SessionId): Promise<SessionRecord | undefined> {
+    const [session] = await store.read(findSession({ id }));
+    return session && { session, attempts: await store.read(findAttempts({ id })) };
+  }
+
+  return {
+    find,
+
+    async findByTag(tag: Attempt['tag']): Promise<Attempt | undefined> {
+      const [attempt] = await store.read(findByTag({ tag }));
+      return attempt;
+    },
+
+    /** Stores a new session with everything that belongs to it, or says why not. Nothing of it is written unless all of it is. */
+    async insert({ session, event, idempotency: key, secrets: sealed, beside }: NewSession): Promise<InsertOutcome> {
+      try {
+        return await store.write(function* (): Iterable<Call, InsertOutcome, unknown[]> {
+          if (key !== undefined) {
+            yield* deleteKey({ consumerId: key.consumerId, key: key.key, now: session.createdAt });
+            const [earlier] = yield* findKey({ consumerId: key.consumerId, key: key.key });
+            if (earlier) return { outcome: 'repeated', earlier };
+          }
+          yield* insertSession(session);
+          // before the claims: of two that race with one key, the loser joins the winner instead of finding its offer taken (REL-D10)
+          if (key !== undefined && (yield* insertKey(key)).length === 0) throw new StaleWrite();
+          if (!(yield* beside())) throw new Declined();
+          yield* insertEvent(event);
+          for (const secret of sealed) yield* insertSecret(secret);
+          return { outcome: 'created' };
+        });
+      } catch (error) {
+        if (error instanceof Declined) return { outcome: 'declined' };
+        if (!(error instanceof StaleWrite) || key === undefined) throw error;
+        const [earlier] = await store.read(findKey({ consumerId: key.consumerId, key: key.key }));
+        if (!earlier) throw error;
+        return { outcome: 'repeated', earlier };
+      }
+    },
+
+    async findIdempotent(key: { consumerId: string; key: string }): Promise<IdempotencyRow | undefined> {
+      const [row] = await store.read(findKey(key));
+      return row;
+    },
+
+    /** Writes what a decision made of `before`, unless the row has moved on. */
+    async save(before: SessionRecord, transition: Transition, beside?: Beside): Promise<SaveOutcome> {
+      const { session, events: drafts } = transition;
+      const version = before.session.version + Math.max(1, drafts.length);
+      const known = new Map(before.attempts.map((attempt) => [attempt.ordinal, JSON.stringify(attempt)]));
+      const touched = transition.attempts.filter((attempt) => known.get(attempt.ordinal) !== JSON.stringify(attempt));
+      try {
+        await store.write(function* () {
+          if (beside && !(yield* beside())) throw new Declined();
+          const [written] = yield* updateSession({ ...session, version, expectedVersion: before.session.version });
+          if (!written) throw new StaleWrite();
+          for (const attempt of touched) yield* upsertAttempt(attempt);
+          for (const [index, { kind, data }] of drafts.entries())
+            yield* insertEvent({
+              sessionId: session.id,
+              version: version - drafts.length + 1 + index,
+              kind,
+              at: session.updatedAt,
+              data,
+            });
+          for (const segment of transition.segments) yield* upsertSegment(segment);
+          for (const failure of transition.failures) yield* insertFailure(failure);
+          for (const offerId of transition.releasedOffers) yield* releaseClaim({ sessionId: session.id, offerId });
+          for (const id of transition.shredded) yield* deleteSecret({ id });
+        });
+        return 'saved';
+      } catch (error) {
+        if (error instanceof StaleWrite) return 'stale';
+        if (error instanceof Declined) return 'declined';
+        throw error;
+      }
+    },
+
+    insertSecretStep: insertSecret,
+    async findSecret(id: SecretId): Promise<SecretRow | undefined> {
+      const [row] = await store.read(findSecret({ id }));
+      return row;
+    },
+    /** How many were deleted. */
+    async shredExpired(now: EpochMs): Promise<number> {
+      return (await store.write(() => deleteExpiredSecrets({ now }))).length;
+    },
+
+    /** Newest first. */
+    list: ({ consumerId = '', statuses = [], provider = '', beforeId, limit }: SessionFilter): Promise<Session[]> =>
+      store.read(
+        list({
+          consumerId,
+          provider,
+          beforeId: beforeId ?? '',
+          statuses: statuses.length === 0 ? '' : `,${statuses.join(',')},`,
+          limit,
+        }),
+      ),
+    listEvents: (request: { id: SessionId; after: number; limit: number }): Promise<SessionEvent[]> =>
+      store.read(listEvents(request)),
+
+    /** Sessions that wait for an attempt to be begun, the longest due first. */
+    findAwaitingAttempt: (request: { now: EpochMs; limit: number }): Promise<Session[]> => store.read(findAwaiting(request)),
+    async nextAwaitingAttemptAt(now: EpochMs): Promise<EpochMs | undefined> {
+      return instant((await store.read(nextAwaiting({ now }))).at(0)?.at);
+    },
+    findDueAttempts: (request: { state: AttemptState; now: EpochMs; limit: number }): Promise<Attempt[]> =>
+      store.read(findDueAttempts(request)),
+    async nextDueAttemptAt(state: AttemptState, now: EpochMs): Promise<EpochMs | undefined> {
+      return instant((await store.read(nextDueAttempt({ state, now }))).at(0)?.at);
+    },
+    /** Live attempts of sessions in a status, whose consumers still want them. */
+    async findLive(request: { status: SessionStatus; limit: number }): Promise<Attempt[]> {
+      return (await store.read(findLive(request))).map(({ attempt }) => attempt);
+    },
+    /** Every attempt of a provider of which something may be seen: the rows that a listing is compared with. */
+    findHeld: (provider: ProviderId): Promise<Attempt[]> => store.read(findHeld({ provider })),
+    findExpired: (request: { now: EpochMs; limit: number }): Promise<Session[]> => store.read(findExpired(request)),
+    findPastHardDeadline: (request: { now: EpochMs; limit: number }): Promise<Session[]> =>
+      store.read(findPastHardDeadline(request)),
+    async nextExpiryAt(now: EpochMs): Promise<EpochMs | undefined> {
+      return instant((await store.read(nextExpiry({ now }))).at(0)?.at);
+    },
+    findIdleWatched: (request: { limit: number }): Promise<Session[]> => store.read(findIdleWatched(request)),
+    /** Ended sessions whose last segment is closed and whose cost is not fixed yet. */
+    findUnsettled: (request: { limit: number }): Promise<Session[]> => store.read(findUnsettled(request)),
+    /** Open sessions by provider and status: what the gauge shows. */
+    countLive: (): Promise<{ provider: ProviderId; status: SessionStatus; count: number }[]> => store.read(countLive({})),
+    async unconfirmedDestroys(): Promise<{ count: number; oldestAt: EpochMs | undefined }> {
+      const [row] = await store.read(unconfirmedDestroys({}));
+      return { count: row?.count ?? 0, oldestAt: instant(row?.oldestAt) };
+    },
+
+    async findRetired(request: { before: EpochMs; now: EpochMs; limit: number }): Promise<SessionId[]> {
+      return (await store.read(findRetired(request))).map(({ id }) => id);
+    },
+    /** Deletes a settled session and all that belongs to it. */
+    async purge(id: SessionId): Promise<void> {
+      await store.write(function* () {
+        for (const remove of purge) yield* remove({ id });
+      });
+    },
+    async purgeIdempotency(now: EpochMs): Promise<number> {
+      return (await store.write(() => deleteKeys({ now }))).length;
+    },
+  };
+}
+
+/** An aggregate over no rows is null, whatever its type says. */
+function instant(at: EpochMs | null | undefined): EpochMs | undefined {
+  return at === null || at === undefined || at === 0 ? undefined : at;
+}
+
+export type SessionRepository = ReturnType<typeof createSessionRepository>;
