@@ -13,7 +13,8 @@ const generators = [
   'env-example.ts', // .env.example
   'configuration.ts', // docs/configuration.md
   'metrics.ts', // docs/metrics.md
-  // 'openapi-document.ts', // openapi/openapi.json
+  'readme-configuration.ts', // the table in README.md
+  'openapi.ts', // openapi/openapi.json
 ];
 
 const check = process.argv.includes('--check');

@@ -1,0 +1,124 @@
+import type { FastifyReply } from 'fastify';
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import { BrokerError } from '../../core/errors.ts';
+import { plainLine } from '../../core/text.ts';
+import type { BookQuery } from '../../offers/offer-query.ts';
+import { offerId } from '../../provider/ids.ts';
+import type { HttpDeps } from '../http-deps.ts';
+import { invalidInput } from '../input-faults.ts';
+import { errorAnswers } from '../schemas/error-body.ts';
+import { bookQueryOf, InventoryQuery } from '../schemas/inventory-query.ts';
+import { InventoryBody, OfferBody } from '../schemas/offer.ts';
+import { validatorCompilerPastHeaders } from '../validation.ts';
+
+type InventoryDeps = Pick<HttpDeps, 'book'> & { readonly settings: Pick<HttpDeps['settings'], 'providers'> };
+
+const JSON_TYPE = 'application/json; charset=utf-8';
+const ETag = z.object({
+  'if-none-match': z.string().optional().describe('The ETag of an earlier answer: 304 while it holds.'),
+});
+const NotModified = z.null().describe('Nothing has changed since the ETag that was sent.');
+
+/** Bodies come ready from the offer book: nothing is serialised and no provider is asked on the way of a request. */
+export const inventoryRoutes: FastifyPluginAsyncZod<InventoryDeps> = async (app, { book, settings }) => {
+  const known = new Set<string>(settings.providers.map(({ id }) => id));
+  const regular = remembered(bookQueryOf);
+
+  app.get(
+    '/api/v1/inventory',
+    {
+      validatorCompiler: validatorCompilerPastHeaders,
+      schema: {
+        operationId: 'listOffers',
+        summary: 'List the offers of all providers',
+        description:
+          'From memory, with the time of each observation; a provider that fails keeps its last offers and says so in providers. Filters are joined by "and", repeated values of one filter by "or". Empty and zero filters filter nothing.',
+        tags: ['inventory'],
+        querystring: InventoryQuery,
+        headers: ETag,
+        response: { 200: InventoryBody, 304: NotModified, ...errorAnswers(400, 401, 429) },
+      },
+    },
+    (request, reply) => {
+      const { query } = request;
+      for (const provider of query.provider ?? []) if (!known.has(provider)) throw providerNotFound(provider, known);
+      if (query.template_hash_id !== undefined)
+        throw invalidInput([{ field: 'template_hash_id', message: 'is not available yet; leave it out' }]);
+      const asked = regular(request.url, query);
+      const ifNoneMatch = request.headers['if-none-match'];
+      if (ifNoneMatch !== undefined) {
+        const etag = book.etag(asked);
+        if (matches(ifNoneMatch, etag)) return answer(reply, { etag });
+      }
+      const { body, etag } = book.page(asked);
+      answer(reply, { etag, body });
+    },
+  );
+
+  app.get(
+    '/api/v1/inventory/:id',
+    {
+      validatorCompiler: validatorCompilerPastHeaders,
+      schema: {
+        operationId: 'getOffer',
+        summary: 'Get one offer',
+        description: 'By its id also an offer is found that is taken or hidden because it failed.',
+        tags: ['inventory'],
+        params: z.object({ id: z.string() }),
+        headers: ETag,
+        response: { 200: OfferBody, 304: NotModified, ...errorAnswers(401, 404, 429) },
+      },
+    },
+    (request, reply) => {
+      const id = request.params.id.trim();
+      const item = book.item(offerId(id));
+      if (!item)
+        throw new BrokerError({
+          code: 'offer_not_found',
+          message: `offer not found: ${plainLine(id, 200)}`,
+          details: { offer_id: plainLine(id, 200) },
+        });
+      const { etag, body } = item;
+      const ifNoneMatch = request.headers['if-none-match'];
+      answer(reply, ifNoneMatch !== undefined && matches(ifNoneMatch, etag) ? { etag } : { etag, body });
+    },
+  );
+};
+
+const MOST_REMEMBERED = 500;
+
+/** Clients ask the same again and again: what a URL means in the book's words is worked out once. */
+function remembered(toBookQuery: (query: InventoryQuery) => BookQuery): (url: string, query: InventoryQuery) => BookQuery {
+  const known = new Map<string, BookQuery>();
+  return (url, query) => {
+    const earlier = known.get(url);
+    if (earlier) return earlier;
+    const asked = toBookQuery(query);
+    if (known.size >= MOST_REMEMBERED) known.clear();
+    if (url.length <= 1_000) known.set(url, asked);
+    return asked;
+  };
+}
+
+/** Sends what the book has made, past the serializer; without a body it says that nothing has changed. */
+function answer(reply: unknown, { etag, body }: { etag: string; body?: Buffer | string }): void {
+  const raw = reply as FastifyReply; // the schema of the route describes what the bytes hold, not that they are bytes
+  void raw.header('cache-control', 'private, no-cache').header('etag', etag);
+  if (body === undefined) void raw.code(304).send();
+  else void raw.type(JSON_TYPE).send(body);
+}
+
+function matches(ifNoneMatch: string, etag: string): boolean {
+  if (ifNoneMatch.trim() === '*') return true;
+  return ifNoneMatch.split(',').some((candidate) => candidate.trim().replace(/^W\//, '') === etag);
+}
+
+function providerNotFound(provider: string, known: ReadonlySet<string>): BrokerError {
+  const message = `provider not found: ${plainLine(provider, 100)}`;
+  return new BrokerError({
+    code: 'invalid_request',
+    message,
+    details: { fields: [{ field: 'provider', message: `${message}; on are ${[...known].join(', ') || 'none'}` }] },
+  });
+}

@@ -1,0 +1,328 @@
+import { randomBytes } from 'node:crypto';
+import type { Config } from '../config/config.ts';
+import { dataFolder } from '../config/data-folder.ts';
+import type { ConfiguredProvider } from '../config/provider-blocks.ts';
+import { loadSecretKey } from '../config/secret-key.ts';
+import type { Clock } from '../core/clock.ts';
+import { SECOND_MS } from '../core/duration.ts';
+import { createEnvelope } from '../core/envelope.ts';
+import { createIds } from '../core/ids.ts';
+import { describeError } from '../core/errors.ts';
+import type { Random } from '../core/random.ts';
+import { createSteadyClock } from '../core/steady-clock.ts';
+import { createDriver, type ControllerStatus } from '../controllers/driver.ts';
+import { takeIn } from '../controllers/offer-refresh.ts';
+import { createCostRepository } from '../costs/cost-repository.ts';
+import { createLedger } from '../costs/ledger.ts';
+import { createControllerRepository } from '../db/controller-repository.ts';
+import { createInstallationRepository } from '../db/installation-repository.ts';
+import { openStore } from '../db/open-store.ts';
+import type { StoreError } from '../db/store-error.ts';
+import type { Logger } from '../observability/logger.ts';
+import { createMetrics } from '../observability/metrics.ts';
+import type { OfferSerialiser } from '../offers/offer-view.ts';
+import { createOfferBook } from '../offers/offer-book.ts';
+import { createOfferRepository } from '../offers/offer-repository.ts';
+import { createSessionChanges } from '../sessions/session-changes.ts';
+import { createSessionRepository } from '../sessions/session-repository.ts';
+import { FAILURE_REASONS, STOP_REASONS } from '../sessions/session-state.ts';
+import { createSessionWriter } from '../sessions/session-writer.ts';
+import { createSightingRepository } from '../sessions/sighting-repository.ts';
+import { SSH_FAILURE_KINDS } from '../ssh/ssh-failure.ts';
+import { checkSecretKey, settleDeploymentId } from './identity.ts';
+import { concernedBy, createLifeCycle } from './life-cycle.ts';
+import { createLocalPool } from './local-pool.ts';
+import { recordChange } from './metrics-recorder.ts';
+import { createOfferDesk } from './offer-desk.ts';
+import { refuseAbandonedSessions } from './open-sessions.ts';
+import { createProviderSet } from './provider-set.ts';
+import { StartRefused } from './start-refused.ts';
+
+export interface CoreDeps {
+  readonly serialise: OfferSerialiser;
+  readonly config: Config;
+  readonly configured: readonly ConfiguredProvider[];
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly version: string;
+  /** The disk failed under the database: the process has to end at once. */
+  readonly onFatal: (error: StoreError) => void;
+}
+
+export type Core = Awaited<ReturnType<typeof createCore>>;
+
+const STALE_REFRESHES = 3;
+/** How often a controller's state is written although nothing went wrong. */
+const RECORD_EVERY_MS = 30 * SECOND_MS;
+
+/** Everything of the broker but its face to the world: database, providers, life cycle. Throws StartRefused when the broker must not start like this. */
+export async function createCore({
+  serialise,
+  config,
+  configured,
+  clock: machineClock,
+  random,
+  log,
+  version,
+  onFatal,
+}: CoreDeps) {
+  const folder = dataFolder(config);
+  const store = await openStore({
+    url: config.database.url,
+    path: config.database.path,
+    clock: machineClock,
+    random,
+    log,
+    onFatal,
+  });
+  const undo: (() => Promise<void>)[] = [() => store.close()];
+  try {
+    // after the database: where that is refused, nothing is left beside it
+    const secretKey = await loadSecretKey(config);
+    if (!secretKey.ok) throw new StartRefused(secretKey.fault);
+    if (secretKey.isNew) log.info({ path: secretKey.path }, 'key-encryption key made: keep it with every backup');
+    const envelope = createEnvelope(secretKey.key);
+    const installation = createInstallationRepository(store);
+    await checkSecretKey(installation, envelope, secretKey.path);
+    const deploymentId = await settleDeploymentId(installation, { configured: config.lifecycle.deploymentId, random });
+    const clock = createSteadyClock({
+      clock: machineClock,
+      ...(store.clockWitness ? { witness: store.clockWitness } : {}),
+      settleMs: config.lifecycle.clockSettleMs,
+      onFreeze: (jumpMs) =>
+        log.error(
+          { jumpMs },
+          "the machine's clock jumped: it is not believed until it is confirmed; expiry goes by elapsed time",
+        ),
+      onThaw: (adoptedMs) => log.warn({ adoptedMs }, "the machine's clock is believed again"),
+    });
+    const ids = createIds({ clock, random });
+
+    const providerIds = configured.map(({ id }) => id);
+    const metrics = createMetrics({
+      version,
+      clock,
+      log,
+      labels: {
+        providers: providerIds,
+        endReasons: [...STOP_REASONS, ...FAILURE_REASONS],
+        sshErrorTypes: [...SSH_FAILURE_KINDS, 'gpu_not_ready'],
+        failureTypes: FAILURE_REASONS,
+        controllers: CONTROLLER_NAMES,
+      },
+    });
+    const machinePool = createLocalPool({ configured, dataFolder: folder, clock, log });
+    const providers = await createProviderSet({
+      configured,
+      machinePool,
+      dataFolder: folder,
+      clock,
+      random,
+      log,
+      metrics,
+      callTimeoutMs: config.sessions.providerCallTimeoutMs,
+    });
+    undo.push(async () => {
+      for (const provider of providers.values()) await provider.close?.();
+    });
+
+    const sessions = createSessionRepository(store);
+    await refuseAbandonedSessions(sessions, providers);
+    const sightings = createSightingRepository(store);
+    const offers = createOfferRepository(store);
+    const costs = createCostRepository(store);
+    const controllerRows = createControllerRepository(store);
+    const ledger = createLedger({ costs, clock });
+    const changes = createSessionChanges();
+    const capabilitiesOf = (id: string) => [...providers.values()].find((provider) => provider.id === id)?.capabilities;
+
+    const book = createOfferBook({
+      providers: [...providers.values()].map(({ id, capabilities }) => ({
+        id,
+        simulated: capabilities.simulated,
+        staleAfterMs: STALE_REFRESHES * Math.max(capabilities.offerRefreshMs, config.inventory.refreshMs ?? 0),
+      })),
+      serialise,
+      clock,
+      epoch: randomBytes(6).toString('hex'),
+    });
+    for (const row of await offers.loadListings()) if (providers.has(row.provider)) book.replace(row.provider, row);
+    await takeIn({ offers, book, clock });
+    const simulatedProviders = [...providers.values()].filter(({ capabilities }) => capabilities.simulated).map(({ id }) => id);
+    const ownProviders = new Set([...providers.values()].filter(({ id }) => id === 'pool').map(({ id }) => id));
+    const desk = createOfferDesk({ book, offers, store, ownProviders, simulatedProviders, log });
+
+    const writer = createSessionWriter({
+      sessions,
+      clock,
+      changes,
+      log,
+      rules: {
+        absenceOf: (provider) => capabilitiesOf(provider)?.absence ?? CLOUD_ABSENCE,
+        billingOf: (provider) => capabilitiesOf(provider)?.billing ?? { starting: 'full', paused: 'full' },
+        bootTimeoutMs: config.ssh.verifyTimeoutMs,
+        driverTimeoutMs: config.ssh.gpuDriverTimeoutMs,
+      },
+    });
+    const lifeCycle = createLifeCycle({
+      config,
+      store,
+      sessions,
+      sightings,
+      writer,
+      changes,
+      offers,
+      desk,
+      book,
+      costs,
+      providers,
+      envelope,
+      clock,
+      ids,
+      log,
+      metrics,
+      deploymentId,
+      activate: (name) => driver.activate(name),
+    });
+    const recordedAt = new Map<string, number>();
+    const driver = createDriver({
+      controllers: lifeCycle.controllers,
+      clock,
+      random,
+      log,
+      onPass: async (status) => {
+        metrics.controllerRan({
+          controller: status.name,
+          result: status.consecutiveFailures === 0 ? 'success' : 'error',
+          seconds: (status.lastDurationMs ?? 0) / SECOND_MS,
+        });
+        const isDue = clock.monotonicMs() - (recordedAt.get(status.name) ?? Number.NEGATIVE_INFINITY) >= RECORD_EVERY_MS;
+        if (!isDue) return;
+        recordedAt.set(status.name, clock.monotonicMs());
+        await controllerRows.record(rowOf(status, clock.now()));
+      },
+    });
+    changes.onAny((change) => {
+      recordChange(metrics, change);
+      for (const offerId of change.releasedOffers) desk.claimsChanged(offerId);
+      if (change.failures.length > 0) driver.activate('offers.refresh');
+      for (const name of concernedBy(change)) driver.activate(name);
+    });
+    metrics.collectFrom({
+      activeSessions: () => sessions.countLive(),
+      unconfirmedDestroys: async () => {
+        const { count, oldestAt } = await sessions.unconfirmedDestroys();
+        return { count, oldestAgeMs: oldestAt === undefined ? 0 : Math.max(0, clock.now() - oldestAt) };
+      },
+      offers: () =>
+        book
+          .providers()
+          .flatMap(({ id, offers: count, observedAt }) =>
+            observedAt === undefined ? [] : [{ provider: id, count, observedAt }],
+          ),
+      isClockFrozen: () => clock.frozen,
+    });
+
+    for (const { id, simulated } of book.providers())
+      log[simulated ? 'warn' : 'info'](
+        { provider: id },
+        simulated ? 'provider is on: its market is SIMULATED; nothing that it offers is real' : 'provider is on',
+      );
+    log.info({ deploymentId, dialect: store.dialect, version }, 'berth is starting');
+
+    let hasSwept = false;
+    return {
+      store,
+      installation,
+      offers,
+      deploymentId,
+      clock,
+      ids,
+      metrics,
+      providers,
+      sessions,
+      ledger,
+      changes,
+      book,
+      desk,
+      writer,
+      envelope,
+      driver,
+
+      /** Whether what a former life left behind has been looked for. */
+      hasSwept: () => hasSwept,
+
+      /** Sweeps and lists the offers once, then begins to reconcile: what a former life left behind is found before anything new is made. */
+      async start(signal: AbortSignal): Promise<void> {
+        const first = config.lifecycle.startupSweepEnabled ? ['instance.orphans', 'offers.refresh'] : ['offers.refresh'];
+        const sweepSignal = clock.timeoutSignal(config.lifecycle.startupSweepTimeoutMs, signal);
+        await Promise.all(
+          lifeCycle.controllers
+            .filter(({ name }) => first.includes(name))
+            .map(async ({ name, reconcile }) => {
+              try {
+                await reconcile({ signal: sweepSignal });
+              } catch (error) {
+                log.warn({ controller: name, error: describeError(error) }, 'the first pass failed; the periodic one goes on');
+              }
+            }),
+        );
+        hasSwept = true;
+        if (!signal.aborted) driver.start();
+      },
+
+      /** Lets the calls under way finish, up to the shutdown time-out; then everything is closed. Sessions go on. */
+      async stop(reason: Error): Promise<void> {
+        const inTime = new AbortController();
+        clock.sleep(config.lifecycle.shutdownTimeoutMs, inTime.signal).then(
+          () => lifeCycle.abort(reason),
+          () => undefined, // done in time: nothing to cut short
+        );
+        lifeCycle.abandonWaits(reason);
+        await driver.stop();
+        inTime.abort();
+        await desk.idle();
+        for (const step of undo.toReversed()) await step();
+      },
+    };
+  } catch (error) {
+    for (const step of undo.toReversed()) await step();
+    throw error;
+  }
+}
+
+/** Providers that are not there to be asked: absence is then never decided anyway. */
+const CLOUD_ABSENCE = {
+  observations: 3,
+  spacingMs: 60 * SECOND_MS,
+  windowMs: 900 * SECOND_MS,
+  kinds: ['get', 'list'],
+} as const;
+
+const CONTROLLER_NAMES = [
+  'offers.refresh',
+  'session.provisioning',
+  'session.verification',
+  'session.termination',
+  'session.expiry',
+  'session.hard-maximum',
+  'session.idleness',
+  'session.ghosts',
+  'instance.orphans',
+  'session.cost-metering',
+  'session.retention',
+  'clock.steadiness',
+];
+
+function rowOf(status: ControllerStatus, now: number) {
+  return {
+    name: status.name,
+    lastStartedAt: status.lastStartedAt ?? now,
+    lastDurationMs: status.lastDurationMs ?? 0,
+    lastSuccessAt: status.lastSuccessAt ?? null,
+    consecutiveFailures: status.consecutiveFailures,
+    lastError: status.lastError ?? null,
+    report: { ...status.lastReport },
+  };
+}

@@ -1,0 +1,61 @@
+import { describeError } from '../core/errors.ts';
+import type { SteadyClock } from '../core/steady-clock.ts';
+import type { Log } from '../core/log.ts';
+import type { InstallationRepository } from '../db/installation-repository.ts';
+import type { HealthReport } from '../http/http-deps.ts';
+import type { OfferBook } from '../offers/offer-book.ts';
+import type { ProviderId } from '../provider/ids.ts';
+import type { DeploymentId } from '../provider/ownership-tag.ts';
+import type { Provider } from '../provider/provider.ts';
+
+interface HealthDeps {
+  readonly installation: InstallationRepository;
+  readonly book: OfferBook;
+  readonly providers: ReadonlyMap<ProviderId, Provider>;
+  readonly deploymentId: DeploymentId;
+  readonly version: string;
+  readonly clock: Pick<SteadyClock, 'frozen' | 'monotonicMs'>;
+  readonly hasSwept: () => boolean;
+  readonly log: Log;
+}
+
+const PROBE_EVERY_MS = 1_000;
+
+/** How the broker is: asked anew each time, so that it cannot be stale. */
+export function createHealth(deps: HealthDeps): () => Promise<HealthReport> {
+  const { installation, book, providers, deploymentId, version, clock, hasSwept, log } = deps;
+  let probed: { readonly atMs: number; readonly writable: Promise<boolean> } | undefined;
+
+  /** Whoever asks often is told the same for a moment: the page is open to everybody, and each probe is a write. */
+  function isDatabaseWritable(): Promise<boolean> {
+    const atMs = clock.monotonicMs();
+    if (!probed || atMs - probed.atMs >= PROBE_EVERY_MS) probed = { atMs, writable: probe() };
+    return probed.writable;
+  }
+
+  async function probe(): Promise<boolean> {
+    try {
+      await installation.probeWrite();
+      return true;
+    } catch (error) {
+      log.error({ error: describeError(error) }, 'the database takes no writes');
+      return false;
+    }
+  }
+
+  return async () => ({
+    deploymentId,
+    version,
+    databaseWritable: await isDatabaseWritable(),
+    simulated: providers.size > 0 && [...providers.values()].every(({ capabilities }) => capabilities.simulated),
+    clockFrozen: clock.frozen,
+    baseUrlOverridden: [],
+    providers: book.providers().map(({ id, simulated, observedAt, error }) => ({
+      id,
+      simulated,
+      state: error ? ('failing' as const) : observedAt === undefined ? ('starting' as const) : ('ok' as const),
+      listAttempted: hasSwept() && book.snapshot(id)?.lastAttemptAt !== undefined,
+      ...(error ? { error: error.message } : {}),
+    })),
+  });
+}

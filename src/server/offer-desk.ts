@@ -1,0 +1,111 @@
+import { describeError } from '../core/errors.ts';
+import type { Log } from '../core/log.ts';
+import type { Store } from '../db/store.ts';
+import type { StoredRequest } from '../db/tables.ts';
+import { failOver, pickOffers } from '../offers/offer-picker.ts';
+import { bookQuery, type OfferWish } from '../offers/offer-query.ts';
+import type { OfferBook } from '../offers/offer-book.ts';
+import type { OfferRepository } from '../offers/offer-repository.ts';
+import { providerId, type OfferId, type ProviderId } from '../provider/ids.ts';
+import { termsOf, type OfferDesk } from '../sessions/offer-desk.ts';
+
+interface OfferDeskDeps {
+  readonly book: OfferBook;
+  readonly offers: OfferRepository;
+  readonly store: Store;
+  /** Providers whose prices we set ourselves. */
+  readonly ownProviders: ReadonlySet<ProviderId>;
+  readonly simulatedProviders: readonly ProviderId[];
+  readonly log: Log;
+}
+
+/** Gives the sessions what they need of the offer book. */
+export function createOfferDesk({
+  book,
+  offers,
+  store,
+  ownProviders,
+  simulatedProviders,
+  log,
+}: OfferDeskDeps): OfferDesk & { idle(): Promise<void> } {
+  const changed = new Set<OfferId>();
+  let counting: Promise<void> | undefined;
+
+  async function recount(): Promise<void> {
+    while (changed.size > 0) {
+      changed.clear();
+      try {
+        book.replaceClaims(await offers.takenUnits());
+      } catch (error) {
+        log.error({ error: describeError(error) }, 'claims could not be counted; offers may be shown that are taken');
+      }
+    }
+    counting = undefined;
+  }
+
+  function wishOf(request: StoredRequest): OfferWish {
+    return {
+      providers: request.providers?.map(providerId),
+      gpuTypes: request.gpuTypes,
+      locations: request.locations,
+      minVramMib: request.minVramMib,
+      minGpuCount: request.gpuCount,
+      minReliability: request.minReliability,
+      interruptible: request.interruptible,
+    };
+  }
+
+  return {
+    find: (id) => book.find(id)?.offer,
+
+    candidates(request, { exclude, after }) {
+      const replacing = request.offerId !== undefined && after !== undefined;
+      const search = replacing
+        ? failOver({
+            first: after,
+            firstPriceMicrosPerHour: termsOf(after, request.diskGb)?.priceMicrosPerHour ?? after.priceMicrosPerHour,
+            scope: request.retryScope,
+            maxPriceMicrosPerHour: request.maxPriceMicrosPerHour,
+            simulatedProviders,
+          })
+        : { wish: wishOf(request), maxPriceMicrosPerHour: request.maxPriceMicrosPerHour };
+      const { views } = book.search(bookQuery(search.wish));
+      const triedOffers = exclude.offerIds;
+      const picked = pickOffers({
+        offers: views.filter(
+          ({ offer }) => !exclude.providers.includes(offer.provider) && !isOnMachine(offer.machineId, exclude.machineIds),
+        ),
+        medians: book.medianPrices({ simulated: views.some(({ simulated }) => simulated) }),
+        diskGb: request.diskGb,
+        maxPriceMicrosPerHour: search.maxPriceMicrosPerHour,
+        ownProviders,
+      });
+      return picked
+        .map(({ offer }) => offer)
+        .filter(({ id, gpuCount }) => !triedOffers.includes(id) && fitsCount(request, gpuCount));
+    },
+
+    *claim({ offer, sessionId, consumerId, at }) {
+      const unit = yield* offers.claim({ offerId: offer.id, units: offer.units, sessionId, consumerId, at });
+      return unit !== undefined;
+    },
+
+    consumerHolds: (consumerId, offerId) => store.write(() => offers.consumerHolds(consumerId, offerId)),
+
+    claimsChanged(id) {
+      changed.add(id);
+      counting ??= recount();
+    },
+
+    idle: async () => counting,
+  };
+}
+
+function isOnMachine(machineId: string | undefined, machines: readonly string[]): boolean {
+  return machineId !== undefined && machines.includes(machineId);
+}
+
+/** Who asks for a number of GPUs gets that number; more would be paid for and not used. */
+function fitsCount({ gpuCount }: StoredRequest, offered: number): boolean {
+  return gpuCount === undefined || gpuCount === 0 || offered === gpuCount;
+}
