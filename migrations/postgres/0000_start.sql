@@ -220,4 +220,8 @@ CREATE INDEX "secrets_session" ON "secrets" USING btree ("session_id");--> state
 CREATE INDEX "secrets_expiry" ON "secrets" USING btree ("expires_at");--> statement-breakpoint
 CREATE INDEX "sessions_status_due" ON "sessions" USING btree ("status","due_at");--> statement-breakpoint
 CREATE INDEX "sessions_consumer" ON "sessions" USING btree ("consumer_id","created_at");--> statement-breakpoint
-CREATE INDEX "sessions_created" ON "sessions" USING btree ("created_at");
+CREATE INDEX "sessions_created" ON "sessions" USING btree ("created_at");--> statement-breakpoint
+CREATE INDEX "sessions_expiry" ON "sessions" USING btree ("desired","expires_at");--> statement-breakpoint
+CREATE INDEX "sessions_hard_deadline" ON "sessions" USING btree ("desired","hard_deadline_at");--> statement-breakpoint
+CREATE INDEX "sessions_retired" ON "sessions" USING btree ("phase","stopped_at");--> statement-breakpoint
+CREATE INDEX "sessions_unsettled" ON "sessions" USING btree ("status") WHERE "sessions"."settled_cost_micros" is null;

@@ -209,6 +209,10 @@ CREATE TABLE `sessions` (
 CREATE INDEX `sessions_status_due` ON `sessions` (`status`,`due_at`);--> statement-breakpoint
 CREATE INDEX `sessions_consumer` ON `sessions` (`consumer_id`,`created_at`);--> statement-breakpoint
 CREATE INDEX `sessions_created` ON `sessions` (`created_at`);--> statement-breakpoint
+CREATE INDEX `sessions_expiry` ON `sessions` (`desired`,`expires_at`);--> statement-breakpoint
+CREATE INDEX `sessions_hard_deadline` ON `sessions` (`desired`,`hard_deadline_at`);--> statement-breakpoint
+CREATE INDEX `sessions_retired` ON `sessions` (`phase`,`stopped_at`);--> statement-breakpoint
+CREATE INDEX `sessions_unsettled` ON `sessions` (`status`) WHERE "sessions"."settled_cost_micros" is null;--> statement-breakpoint
 CREATE TABLE `strays` (
 	`provider` text NOT NULL,
 	`instance_id` text NOT NULL,

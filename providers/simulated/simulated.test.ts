@@ -1,6 +1,6 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync, appendFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync, appendFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -21,6 +21,7 @@ import { ownershipTag, parseDeploymentId } from '../../src/provider/ownership-ta
 import type { CreateRequest, Provider } from '../../src/provider/provider.ts';
 import { FakeClock } from '../../test/support/fake-clock.ts';
 import { recordingLog } from '../../test/support/log.ts';
+import { describePart } from '../../test/support/parts.ts';
 import { connect, exec, shell } from './fixtures/ssh-client.ts';
 import { simulated } from './index.ts';
 
@@ -905,8 +906,8 @@ describe('many instances', () => {
   });
 });
 
-describe('the stock ssh client', () => {
-  it.skipIf(!existsSync('/usr/bin/ssh'))('logs in, runs a command and sees the banner', async () => {
+describePart('sshd', 'the stock ssh client', () => {
+  it('logs in, runs a command and sees the banner', async () => {
     const { provider } = await aMarket();
     const instance = await aRunningInstance(provider);
     const folder = aFolder();

@@ -24,7 +24,7 @@ Stored secrets are encrypted with the key in \`secret.key\`, beside the database
 with the database**: without it the stored secrets cannot be read. \`SECRET_KEY_FILE\` names another file, which must exist.
 
 A provider is on when what it needs is set. \`PROVIDERS_<ID>_ENABLED=false\` turns it off whatever else is set. A variable that begins
-with the provider's name may also be written with \`PROVIDERS_\` in front: \`VASTAI_API_KEY\` and \`PROVIDERS_VASTAI_API_KEY\` are the same.
+with the provider's name may also be written with \`PROVIDERS_\` in front: \`POOL_IMAGE\` and \`PROVIDERS_POOL_IMAGE\` are the same.
 `;
 
 interface Shown {

@@ -277,13 +277,13 @@ export const Settings = z.strictObject({
   idle: section('Idle shutdown', {
     gpuPercent: setting(decimalNumber({ min: 0, max: 100 }), {
       variable: 'IDLE_GPU_PERCENT',
-      description: 'GPU utilisation below which a session with a GPU counts as idle, percent.',
+      description: 'GPU utilisation, percent, up to which a session with a GPU counts as idle.',
       default: '5',
       example: '5',
     }),
     cpuPercent: setting(decimalNumber({ min: 0, max: 100 }), {
       variable: 'IDLE_CPU_PERCENT',
-      description: 'CPU utilisation below which a session without a GPU counts as idle, percent of the cores rented.',
+      description: 'CPU utilisation, percent of the cores rented, up to which a session without a GPU counts as idle.',
       default: '5',
       example: '5',
     }),
@@ -301,18 +301,6 @@ export const Settings = z.strictObject({
       description: 'How long an ended session, its history and its costs are kept.',
       default: '90d',
       example: '90d',
-    }),
-    eventsPerSession: setting(wholeNumber({ min: 10, max: 1_000_000 }), {
-      variable: 'EVENTS_KEPT_PER_SESSION',
-      description: 'How many events of one session are kept; the oldest go first.',
-      default: '1000',
-      example: '1000',
-    }),
-    observationsPerProvider: setting(wholeNumber({ min: 10, max: 1_000_000 }), {
-      variable: 'OBSERVATIONS_KEPT_PER_PROVIDER',
-      description: "How many of the last lists of a provider's instances are kept.",
-      default: '1000',
-      example: '1000',
     }),
   }),
 });

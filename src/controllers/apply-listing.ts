@@ -16,7 +16,7 @@ export async function applyListing(
   const instance = instanceOf(attempt, listing.instances);
   const sessionId: SessionId = attempt.sessionId;
   if (instance) {
-    await writer.apply(sessionId, { kind: 'seen', ordinal: attempt.ordinal, by: 'list', instance });
+    await writer.apply(sessionId, { kind: 'seen', ordinal: attempt.ordinal, by: 'list', instance, askedAt: listing.startedAt });
     return 'seen';
   }
   if (listing.suspect) return 'nothing';

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { Clock, EpochMs } from '../core/clock.ts';
 import { SECOND_MS } from '../core/duration.ts';
 import { describeError } from '../core/errors.ts';
@@ -55,6 +56,7 @@ interface Loop {
 /** Runs controllers: by their period, when activated, and at the instant that a report names; each never twice at once. */
 export function createDriver({ controllers, clock, random, log, onPass }: DriverDeps): Driver {
   const stopping = new AbortController();
+  setMaxListeners(0, stopping.signal); // every loop and call listens
   const loops = new Map<string, Loop>(
     controllers.map((controller) => [
       controller.name,
@@ -126,7 +128,9 @@ export function createDriver({ controllers, clock, random, log, onPass }: Driver
       return backOff * (0.5 + random.next() / 2);
     }
     const wakeAt = status.lastReport?.wakeAt;
-    return wakeAt === undefined ? controller.periodMs : Math.min(controller.periodMs, Math.max(SHORTEST_REST_MS, wakeAt - clock.now()));
+    return wakeAt === undefined
+      ? controller.periodMs
+      : Math.min(controller.periodMs, Math.max(SHORTEST_REST_MS, wakeAt - clock.now()));
   }
 
   return {

@@ -9,6 +9,7 @@ import type { SessionRepository } from '../sessions/session-repository.ts';
 import type { SessionWriter } from '../sessions/session-writer.ts';
 import { applyListing, instanceOf } from './apply-listing.ts';
 import type { Controller } from './controller.ts';
+import { inParallel } from './in-parallel.ts';
 import type { Listing, Observer } from './observer.ts';
 import { earliest, groupByProvider } from './provisioning.ts';
 
@@ -23,6 +24,9 @@ interface GhostsDeps {
 }
 
 const PAGE = 5_000;
+/** A provider that hangs holds up no other one (PEER-11.2.22). */
+const PROVIDERS_AT_ONCE = 100;
+const CALLS_AT_ONCE = 8;
 
 /**
  * Looks after running sessions: each is sought in a complete list, and one that is not there is asked for by id as well. What is missing
@@ -35,28 +39,30 @@ export function createGhostsController(deps: GhostsDeps): Controller {
     periodMs: settings.periodMs,
 
     async reconcile({ signal }) {
-      const startedMonotonicMs = clock.monotonicMs();
       const groups = groupByProvider(await sessions.findLive({ status: 'running', limit: PAGE }));
+      const readMonotonicMs = clock.monotonicMs();
       const totals = { examined: 0, missing: 0, failed: 0 };
-      const spacings: number[] = [];
-      for (const [id, attempts] of groups) {
+      const wakeAts: number[] = [];
+      await inParallel([...groups], PROVIDERS_AT_ONCE, async ([id, attempts]) => {
         const provider = providers.get(id);
         totals.examined += attempts.length;
         try {
           if (!provider) throw new RangeError(`provider ${id} has live sessions and is not configured`);
-          const listing = await observer.list(id, { notBeforeMonotonicMs: startedMonotonicMs, signal });
-          const missing = await compare(deps, { provider, attempts, listing, signal });
+          const listing = await observer.list(id, { notBeforeMonotonicMs: readMonotonicMs, signal });
+          const { missing, failed } = await compare(deps, { provider, attempts, listing, signal });
           totals.missing += missing;
-          if (missing > 0) spacings.push(clock.now() + provider.capabilities.absence.spacingMs);
+          totals.failed += failed;
+          if (missing > 0) wakeAts.push(clock.now() + provider.capabilities.absence.spacingMs);
         } catch (error) {
           totals.failed += attempts.length;
+          if (signal.aborted) return;
           log.warn(
             { provider: id, sessions: attempts.length, error: describeError(error) },
             'running sessions could not be looked for',
           );
         }
-      }
-      const wakeAt = earliest(spacings);
+      });
+      const wakeAt = earliest(wakeAts);
       return {
         examined: totals.examined,
         changed: totals.missing,
@@ -74,29 +80,52 @@ interface Comparison {
   readonly signal: AbortSignal;
 }
 
-/** How many were not there. */
-async function compare(deps: GhostsDeps, { provider, attempts, listing, signal }: Comparison): Promise<number> {
-  const { writer, clock, log, settings } = deps;
-  let missing = 0;
-  for (const attempt of attempts) {
-    if (instanceOf(attempt, listing.instances)) {
-      await applyListing(writer, attempt, listing);
-      continue;
-    }
-    missing += 1;
-    if (attempt.instanceId === null) continue;
+/** How many were not there, and how many could not be dealt with; one that cannot does not keep the others from it (REL-D9). */
+async function compare(
+  deps: GhostsDeps,
+  { provider, attempts, listing, signal }: Comparison,
+): Promise<{ missing: number; failed: number }> {
+  const { writer, log } = deps;
+  const totals = { missing: 0, failed: 0 };
+  const byItself = async (attempt: Attempt, deal: () => Promise<unknown>) => {
     try {
-      // the id is asked first: what it denies is no canary any more, so that the list may count
-      const instance = await provider.getInstance(attempt.instanceId, {
-        signal: clock.timeoutSignal(settings.callTimeoutMs, signal),
-      });
-      const fact = instance ? ({ kind: 'seen', instance } as const) : ({ kind: 'missing' } as const);
-      await writer.apply(attempt.sessionId, { ...fact, ordinal: attempt.ordinal, by: 'get' });
-      if (!instance) await applyListing(writer, attempt, listing);
+      await deal();
     } catch (error) {
-      if (!(error instanceof ProviderError)) throw error;
-      log.debug({ sessionId: attempt.sessionId, kind: error.kind }, 'instance could not be looked at');
+      totals.failed += 1;
+      if (signal.aborted) return;
+      const { sessionId, instanceId } = attempt;
+      if (error instanceof ProviderError) log.debug({ sessionId, kind: error.kind }, 'instance could not be looked at');
+      else log.error({ sessionId, instanceId, error: describeError(error) }, 'running session could not be dealt with');
     }
+  };
+
+  const unseen: Attempt[] = [];
+  for (const attempt of attempts) {
+    if (instanceOf(attempt, listing.instances)) await byItself(attempt, () => applyListing(writer, attempt, listing));
+    else unseen.push(attempt);
   }
-  return missing;
+  totals.missing = unseen.length;
+  await inParallel(unseen, CALLS_AT_ONCE, (attempt) =>
+    byItself(attempt, () => askById(deps, provider, attempt, listing, signal)),
+  );
+  return totals;
+}
+
+/** The id is asked first: what it denies is no canary any more, so that the next list may count. */
+async function askById(
+  { writer, clock, settings }: GhostsDeps,
+  provider: Provider,
+  attempt: Attempt,
+  listing: Listing,
+  signal: AbortSignal,
+): Promise<void> {
+  const { sessionId, ordinal, instanceId } = attempt;
+  if (signal.aborted || instanceId === null) return;
+  const call = { signal: clock.timeoutSignal(settings.callTimeoutMs, signal) };
+  const instance = await provider.getInstance(instanceId, call);
+  await writer.apply(
+    sessionId,
+    instance ? { kind: 'seen', ordinal, by: 'get', instance } : { kind: 'missing', ordinal, by: 'get' },
+  );
+  if (!instance) await applyListing(writer, attempt, listing);
 }

@@ -13,6 +13,7 @@ import type { SessionRepository } from '../sessions/session-repository.ts';
 import type { SessionWriter } from '../sessions/session-writer.ts';
 import type { Sampler } from '../ssh/sampler.ts';
 import type { Controller } from './controller.ts';
+import { linkedAbort } from './linked-abort.ts';
 import type { TaskPool } from './task-pool.ts';
 
 interface IdlenessDeps {
@@ -47,44 +48,88 @@ const WARN_AT_MOST_MS = 5 * MINUTE_MS;
  * at or under the threshold for the whole time, on fresh samples. What could not be seen is not idle. Warned by an event before.
  */
 export function createIdlenessController(deps: IdlenessDeps): Controller {
-  const { sessions, pool, settings } = deps;
+  const { sessions, pool, log, settings } = deps;
+  /** Those that wait for their turn, each once: with more sessions than room in the pool all of them get it. */
+  const waiting = new Set<Session['id']>();
+  const atWork = new Set<Session['id']>();
+  let workers = 0;
+
+  /** Takes one after the other for as long as somebody waits. */
+  async function work(ends: readonly AbortSignal[]): Promise<void> {
+    for (const id of waiting) {
+      waiting.delete(id);
+      if (ends.some(({ aborted }) => aborted)) continue;
+      atWork.add(id);
+      try {
+        await watch(deps, id, ends);
+      } catch (error) {
+        if (!ends.some(({ aborted }) => aborted))
+          log.error({ sessionId: id, error: describeError(error) }, 'use of a session could not be looked at');
+      } finally {
+        atWork.delete(id);
+      }
+    }
+  }
+
   return {
     name: 'session.idleness',
     periodMs: settings.sampleIntervalMs,
     idle: () => pool.idle(),
-    async reconcile() {
+    async reconcile({ signal }) {
       const watched = await sessions.findIdleWatched({ limit: PAGE });
-      let begun = 0;
-      for (const { id } of watched) if (pool.start(id, (signal) => watch(deps, id, signal))) begun += 1;
-      return { examined: watched.length, changed: 0, failed: 0, details: { sampling: begun } };
+      for (const { id } of watched) if (!atWork.has(id)) waiting.add(id);
+      while (waiting.size > 0) {
+        workers += 1; // each takes one at once
+        if (!pool.start(`sample:${workers}`, (stopped) => work([stopped, signal]))) break;
+      }
+      return {
+        examined: watched.length,
+        changed: 0,
+        failed: 0,
+        details: { sampling: atWork.size, waiting: waiting.size },
+      };
     },
   };
 }
 
-async function watch(deps: IdlenessDeps, id: Session['id'], signal: AbortSignal): Promise<void> {
-  const { sessions, writer, clock, settings } = deps;
-  const record = await sessions.find(id);
-  const attempt = record?.attempts.find(({ state }) => state === 'live');
-  if (!record || !attempt || record.session.status !== 'running') return;
-  const idle = isIdle(await usage(deps, record, attempt, signal), record.session, settings);
-  if (signal.aborted) return;
-  const applied = await writer.apply(id, {
-    kind: 'sampled',
-    sampledAt: clock.now(),
-    idle,
-    longestGapMs: GAP_INTERVALS * settings.sampleIntervalMs,
-  });
-  if (applied.outcome === 'changed') await judge(deps, applied.record.session);
+async function watch(deps: IdlenessDeps, id: Session['id'], ends: readonly AbortSignal[]): Promise<void> {
+  const { writer, clock, settings } = deps;
+  const over = linkedAbort(ends);
+  try {
+    const idle = await look(deps, id, over.signal);
+    if (over.signal.aborted || idle === undefined) return;
+    const applied = await writer.apply(id, {
+      kind: 'sampled',
+      sampledAt: clock.now(),
+      idle,
+      longestGapMs: GAP_INTERVALS * settings.sampleIntervalMs,
+    });
+    if (applied.outcome === 'changed') await judge(deps, applied.record.session);
+  } finally {
+    over.release();
+  }
 }
 
-async function judge({ writer, clock }: IdlenessDeps, session: Session): Promise<void> {
+/** Whether it is idle now; undefined when it runs no more. */
+async function look(deps: IdlenessDeps, id: Session['id'], signal: AbortSignal): Promise<boolean | undefined> {
+  const { sessions, settings } = deps;
+  const record = await sessions.find(id);
+  const attempt = record?.attempts.find(({ state }) => state === 'live');
+  if (!record || !attempt || record.session.status !== 'running') return undefined;
+  return isIdle(await usage(deps, record, attempt, signal), record.session, settings);
+}
+
+/** Never ended without a warning: where looks are rare, the end waits for the look after it. */
+async function judge({ writer, clock, settings }: IdlenessDeps, session: Session): Promise<void> {
   if (session.idleSince === null) return;
   const thresholdMs = session.idleThresholdMinutes * MINUTE_MS;
   const idleMs = clock.now() - session.idleSince;
-  if (idleMs >= thresholdMs) {
+  const warnBeforeMs = Math.max(Math.min(thresholdMs * WARN_SHARE, WARN_AT_MOST_MS), settings.sampleIntervalMs);
+  if (session.idleWarnedAt !== null && idleMs >= thresholdMs) {
     await writer.apply(session.id, { kind: 'stop_requested', reason: 'idle' });
-  } else if (session.idleWarnedAt === null && idleMs >= thresholdMs - Math.min(thresholdMs * WARN_SHARE, WARN_AT_MOST_MS)) {
-    await writer.apply(session.id, { kind: 'idle_warned', endsAt: session.idleSince + thresholdMs });
+  } else if (session.idleWarnedAt === null && idleMs >= thresholdMs - warnBeforeMs) {
+    const endsAt = Math.max(session.idleSince + thresholdMs, clock.now() + settings.sampleIntervalMs);
+    await writer.apply(session.id, { kind: 'idle_warned', endsAt });
   }
 }
 
@@ -118,7 +163,8 @@ async function measured(
       signal: clock.timeoutSignal(settings.callTimeoutMs, signal),
     });
     const reading = instance?.utilisation;
-    const isFresh = reading !== undefined && clock.now() - reading.sampledAt <= 2 * settings.sampleIntervalMs;
+    // a reading from the future is no better than an old one: it would look fresh for as long as the provider repeats it
+    const isFresh = reading !== undefined && Math.abs(clock.now() - reading.sampledAt) <= 2 * settings.sampleIntervalMs;
     if (!isFresh) return {};
     const { gpuPercent, cpuPercent } = reading;
     return { ...(gpuPercent === undefined ? {} : { gpuPercent }), ...(cpuPercent === undefined ? {} : { cpuPercent }) };

@@ -1,4 +1,5 @@
 import type { Clock, EpochMs } from '../core/clock.ts';
+import { MINUTE_MS, SECOND_MS } from '../core/duration.ts';
 import { describeError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import type { OfferFailure } from '../db/tables.ts';
@@ -6,6 +7,7 @@ import { createFailureMemory, FAILURE_MEMORY_MS } from '../offers/failure-memory
 import type { OfferBook } from '../offers/offer-book.ts';
 import type { OfferRepository } from '../offers/offer-repository.ts';
 import type { ProviderId } from '../provider/ids.ts';
+import type { OfferListing } from '../provider/offer.ts';
 import { ProviderError } from '../provider/provider-error.ts';
 import type { Provider } from '../provider/provider.ts';
 import type { Controller } from './controller.ts';
@@ -19,38 +21,58 @@ interface OfferRefreshDeps {
   readonly log: Log;
   readonly settings: {
     readonly callTimeoutMs: number;
-    /** How long a provider whose listing failed is left alone. */
+    /** The longest time that a provider whose listing failed is left alone; 5 s at first, doubling. */
     readonly backOffMs: number;
+    /** How often offers are listed, where the provider does not demand a slower rhythm. */
+    readonly refreshMs?: number;
   };
 }
+
+const FIRST_BACK_OFF_MS = 5 * SECOND_MS;
 
 /** Brings listings into the offer book, each provider in its own rhythm; a failure leaves the former listing with its time and the error. */
 export function createOfferRefreshController(deps: OfferRefreshDeps): Controller {
   const { providers, book, offers, clock, log, settings } = deps;
   const dueMs = new Map<ProviderId, number>();
-  const shortestMs = Math.min(...[...providers.values()].map(({ capabilities }) => capabilities.offerRefreshMs), 60_000);
+  const failures = new Map<ProviderId, number>();
+  const rhythmOf = ({ capabilities }: Provider) => Math.max(capabilities.offerRefreshMs, settings.refreshMs ?? 0);
+  const shortestMs = Math.min(...[...providers.values()].map(rhythmOf), MINUTE_MS);
 
   async function refresh(provider: Provider, signal: AbortSignal): Promise<boolean> {
     const askedAt = clock.now();
+    let listing: OfferListing;
     try {
-      const listing = await provider.listOffers({}, { signal: clock.timeoutSignal(settings.callTimeoutMs, signal) });
+      listing = await provider.listOffers({}, { signal: clock.timeoutSignal(settings.callTimeoutMs, signal) });
       book.replace(provider.id, listing);
-      dueMs.set(provider.id, clock.monotonicMs() + provider.capabilities.offerRefreshMs);
-      if (listing.dropped > 0)
-        log.warn({ provider: provider.id, dropped: listing.dropped }, 'offers that could not be read were left out');
-      await offers.saveListing(provider.id, listing);
-      return true;
     } catch (error) {
-      if (signal.aborted) return false;
-      const kind = error instanceof ProviderError ? error.kind : 'protocol';
-      const message = error instanceof ProviderError ? error.message : 'the listing could not be taken in';
-      book.fail(provider.id, { kind, message }, askedAt);
-      const waitMs =
-        error instanceof ProviderError ? Math.max(error.retryAfterMs ?? 0, settings.backOffMs) : settings.backOffMs;
-      dueMs.set(provider.id, clock.monotonicMs() + waitMs);
-      log.warn({ provider: provider.id, kind, error: describeError(error) }, 'offers could not be listed');
+      if (!signal.aborted) noteFailure(provider, error, askedAt);
       return false;
     }
+    failures.delete(provider.id);
+    dueMs.set(provider.id, clock.monotonicMs() + rhythmOf(provider));
+    if (listing.dropped > 0)
+      log.warn({ provider: provider.id, dropped: listing.dropped }, 'offers that could not be read were left out');
+    try {
+      await offers.saveListing(provider.id, listing);
+    } catch (error) {
+      // our own trouble, not the provider's: what is shown is right, a restart would show an older listing
+      log.error({ provider: provider.id, error: describeError(error) }, 'listing could not be stored');
+      return false;
+    }
+    return true;
+  }
+
+  function noteFailure(provider: Provider, error: unknown, askedAt: EpochMs): void {
+    const count = (failures.get(provider.id) ?? 0) + 1;
+    failures.set(provider.id, count);
+    const [kind, message, retryAfterMs] =
+      error instanceof ProviderError
+        ? [error.kind, error.message, error.retryAfterMs ?? 0]
+        : (['protocol', 'the listing could not be taken in', 0] as const);
+    book.fail(provider.id, { kind, message }, askedAt);
+    const pauseMs = Math.min(FIRST_BACK_OFF_MS * 2 ** Math.min(count - 1, 20), settings.backOffMs);
+    dueMs.set(provider.id, clock.monotonicMs() + Math.max(retryAfterMs, pauseMs));
+    log.warn({ provider: provider.id, kind, failures: count, error: describeError(error) }, 'offers could not be listed');
   }
 
   return {

@@ -26,15 +26,13 @@ const FAILURES_KEPT_MS = 2 * HOUR_MS;
  */
 export function createRetentionController(deps: RetentionDeps): Controller {
   const { sessions, sightings, offers, store, clock, log, settings } = deps;
-  let scrubDue = false;
   return {
     name: 'session.retention',
     periodMs: settings.periodMs,
     async reconcile() {
       const now = clock.now();
       const shredded = await sessions.shredExpired(now);
-      scrubDue ||= shredded > 0;
-      if (scrubDue) scrubDue = !(await store.scrub());
+      await store.scrub(); // also for the probe keys that ends of sessions deleted; held up by a reader, the next pass does it
       const keys = await sessions.purgeIdempotency(now);
       const observations = await sightings.pruneObservations(now - OBSERVATIONS_KEPT_MS);
       const strays = await sightings.pruneStrays(now - settings.sessionRetentionMs);

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { Clock } from '../core/clock.ts';
 import { MINUTE_MS, SECOND_MS } from '../core/duration.ts';
 import { describeError } from '../core/errors.ts';
@@ -42,6 +43,7 @@ export function createTaskPool({ concurrency, log, clock, onSettled }: TaskPoolO
   const lanes = new Map<string, number>();
   const failures = new Map<string, Failures>();
   const stopped = new AbortController();
+  setMaxListeners(0, stopped.signal); // every call under way listens
 
   const inLane = (lane: string) => lanes.get(lane) ?? 0;
   const isResting = (key: string) => (failures.get(key)?.untilMs ?? 0) > (clock?.monotonicMs() ?? 0);

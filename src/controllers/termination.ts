@@ -1,5 +1,5 @@
-import type { Clock } from '../core/clock.ts';
-import { SECOND_MS } from '../core/duration.ts';
+import type { Clock, EpochMs } from '../core/clock.ts';
+import { MINUTE_MS, SECOND_MS } from '../core/duration.ts';
 import { describeError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import type { Attempt } from '../db/tables.ts';
@@ -9,14 +9,14 @@ import type { CallOptions, Provider } from '../provider/provider.ts';
 import type { Fact } from '../sessions/fact.ts';
 import type { SessionRepository } from '../sessions/session-repository.ts';
 import type { SessionWriter } from '../sessions/session-writer.ts';
-import { applyListing } from './apply-listing.ts';
+import { applyListing, instanceOf } from './apply-listing.ts';
 import type { Controller } from './controller.ts';
 import type { Observer } from './observer.ts';
 import { earliest, refusalOf } from './provisioning.ts';
 import type { TaskPool } from './task-pool.ts';
 
 interface TerminationDeps {
-  readonly sessions: Pick<SessionRepository, 'findDueAttempts' | 'nextDueAttemptAt'>;
+  readonly sessions: Pick<SessionRepository, 'findDueAttempts'>;
   readonly writer: SessionWriter;
   readonly providers: ReadonlyMap<ProviderId, Provider>;
   readonly observer: Observer;
@@ -26,16 +26,32 @@ interface TerminationDeps {
   readonly settings: { readonly periodMs: number; readonly callTimeoutMs: number };
 }
 
-const PAGE = 500;
+const PAGE = 2_000;
 /** An instance seen with its tag this recently need not be looked at again before it is destroyed. */
 const IDENTITY_FRESH_MS = 60 * SECOND_MS;
+const LONGEST_WAIT_MS = 60 * MINUTE_MS;
+const MISDATED_PAUSE_MS = 15 * SECOND_MS;
 
 /**
  * Ends instances: destroy is asked for until the provider says gone, for ever (RULE-R8); then absence is observed until it is a verdict.
- * Every end comes here, whoever wished it.
+ * Every end comes here, whoever wished it. After a start everything is due (RULE-R5).
  */
 export function createTerminationController(deps: TerminationDeps): Controller {
   const { sessions, clock, pool, settings } = deps;
+  let hasRun = false;
+  const misdatedMs = new Map<string, number>();
+
+  /** Nothing is made to wait for so long: its row was written when the clock was ahead (REL-F2), and is taken up at a pace of our own. */
+  function isMisdated(attempt: Attempt, now: EpochMs, nowMs: number): boolean {
+    const key = keyOf(attempt);
+    if (attempt.dueAt <= now + LONGEST_WAIT_MS) {
+      misdatedMs.delete(key);
+      return false;
+    }
+    if (nowMs - (misdatedMs.get(key) ?? Number.NEGATIVE_INFINITY) < MISDATED_PAUSE_MS) return false;
+    misdatedMs.set(key, nowMs);
+    return true;
+  }
 
   return {
     name: 'session.termination',
@@ -44,15 +60,24 @@ export function createTerminationController(deps: TerminationDeps): Controller {
 
     async reconcile() {
       const now = clock.now();
-      const destroying = await sessions.findDueAttempts({ state: 'destroying', now, limit: PAGE });
-      const verifying = await sessions.findDueAttempts({ state: 'verifying', now, limit: PAGE });
+      const all = { now: Number.MAX_SAFE_INTEGER, limit: PAGE };
+      const destroying = await sessions.findDueAttempts({ state: 'destroying', ...all });
+      const verifying = await sessions.findDueAttempts({ state: 'verifying', ...all });
+      const readMonotonicMs = clock.monotonicMs();
+      const isFirstPass = !hasRun;
+      hasRun = true;
+      const due = (attempt: Attempt) => isFirstPass || attempt.dueAt <= now || isMisdated(attempt, now, readMonotonicMs);
+
       let begun = 0;
-      for (const attempt of destroying) if (pool.start(keyOf(attempt), (signal) => destroy(deps, attempt, signal))) begun += 1;
-      for (const attempt of verifying) if (pool.start(keyOf(attempt), (signal) => look(deps, attempt, signal))) begun += 1;
-      const wakeAt = earliest([
-        await sessions.nextDueAttemptAt('destroying', now),
-        await sessions.nextDueAttemptAt('verifying', now),
-      ]);
+      for (const attempt of destroying.filter(due)) {
+        const task = (signal: AbortSignal) => destroy(deps, attempt, signal);
+        if (pool.start(keyOf(attempt), task, `destroy:${attempt.provider}`)) begun += 1;
+      }
+      for (const attempt of verifying.filter(due)) {
+        const task = (signal: AbortSignal) => look(deps, attempt, readMonotonicMs, signal);
+        if (pool.start(keyOf(attempt), task, `look:${attempt.provider}`)) begun += 1;
+      }
+      const wakeAt = earliest([...destroying, ...verifying].map(({ dueAt }) => dueAt).filter((dueAt) => dueAt > now));
       return {
         examined: destroying.length + verifying.length,
         changed: begun,
@@ -72,15 +97,15 @@ async function destroy(deps: TerminationDeps, attempt: Attempt, signal: AbortSig
   const provider = providers.get(attempt.provider);
   const call = () => ({ signal: clock.timeoutSignal(deps.settings.callTimeoutMs, signal) });
   const tell = (fact: Fact) => writer.apply(sessionId, fact);
-  if (!provider || instanceId === null) return postpone(deps, attempt, `provider ${attempt.provider} is not configured`);
-  if (!(await isOurs(deps, provider, attempt, call()))) return;
+  if (!provider) return postpone(deps, attempt, `provider ${attempt.provider} is not configured`);
+  if (instanceId === null) return postpone(deps, attempt, 'no instance is known');
+
+  const there = await identify(deps, provider, attempt, call());
+  if (signal.aborted) return;
+  let result: 'destroying' | 'gone';
   try {
-    const result = await provider.destroyInstance(instanceId, call());
-    const applied = await tell({ kind: 'destroy_answered', ordinal, result });
-    if (applied.outcome === 'changed' && result === 'destroying') {
-      const instance = await provider.getInstance(instanceId, call());
-      await tell(instance ? { kind: 'seen', ordinal, by: 'get', instance } : { kind: 'missing', ordinal, by: 'get' });
-    }
+    if (there === 'others') throw othersInstance(provider, attempt);
+    result = await provider.destroyInstance(instanceId, call());
   } catch (error) {
     if (!(error instanceof ProviderError)) throw error;
     if (signal.aborted) return;
@@ -96,61 +121,101 @@ async function destroy(deps: TerminationDeps, attempt: Attempt, signal: AbortSig
       'instance destroy not confirmed',
     );
     await tell({ kind: 'destroy_failed', ordinal, refusal: refusalOf(error) });
+    // it may have gone by itself: then nobody will ever confirm, and absence has to be the verdict
+    if (there === 'absent' || there === 'others') await observeAbsence(deps, provider, attempt, signal);
+    return;
   }
+  const applied = await tell({ kind: 'destroy_answered', ordinal, result });
+  if (applied.outcome !== 'changed' || result === 'gone') return;
+  try {
+    const instance = await provider.getInstance(instanceId, call());
+    await tell(instance ? { kind: 'seen', ordinal, by: 'get', instance } : { kind: 'missing', ordinal, by: 'get' });
+  } catch (error) {
+    if (!(error instanceof ProviderError)) throw error;
+    log.debug({ sessionId, instanceId, kind: error.kind }, 'instance could not be looked at after its destroy');
+  }
+}
+
+function othersInstance(provider: Provider, { sessionId }: Attempt): ProviderError {
+  return new ProviderError({
+    kind: 'rejected',
+    provider: provider.id,
+    operation: 'DestroyInstance',
+    message: `instance of session ${sessionId}: the id now belongs to an instance with another tag, which is not destroyed`,
+  });
 }
 
 /**
  * Ids are reused: what answers to the id must bear the tag, or bear none and have borne it (RULE-R10). When it cannot be asked, the last
  * sight of it counts: the wish to end is certain, and a destroy of what is gone does no harm.
  */
-async function isOurs(
-  { writer, log }: TerminationDeps,
+async function identify(
+  { log }: TerminationDeps,
   provider: Provider,
   attempt: Attempt,
   call: CallOptions,
-): Promise<boolean> {
-  const { sessionId, ordinal, instanceId, tag, lastSeenAt, destroyRequestedAt } = attempt;
+): Promise<'ours' | 'absent' | 'others' | 'unknown'> {
+  const { sessionId, instanceId, tag, lastSeenAt, destroyRequestedAt } = attempt;
   const requestedAt = destroyRequestedAt ?? 0;
-  if (attempt.destroyTries === 0 && lastSeenAt !== null && requestedAt - lastSeenAt < IDENTITY_FRESH_MS) return true;
-  if (instanceId === null) return false;
+  if (attempt.destroyTries === 0 && lastSeenAt !== null && requestedAt - lastSeenAt < IDENTITY_FRESH_MS) return 'ours';
+  if (instanceId === null) return 'unknown';
   try {
     const instance = await provider.getInstance(instanceId, call);
-    if (instance?.tag === undefined || instance.tag === tag) return true;
-    log.error({ sessionId, instanceId, provider: provider.id }, 'instance bears another tag: it is not destroyed');
-    await writer.apply(sessionId, { kind: 'seen', ordinal, by: 'get', instance });
-    await writer.apply(sessionId, {
-      kind: 'destroy_failed',
-      ordinal,
-      refusal: { kind: 'rejected', message: 'the id now belongs to an instance with another tag' },
-    });
-    return false;
+    if (instance === undefined) return 'absent';
+    return instance.tag === undefined || instance.tag === tag ? 'ours' : 'others';
   } catch (error) {
     if (!(error instanceof ProviderError)) throw error;
     log.debug({ sessionId, instanceId, kind: error.kind }, 'instance could not be looked at before its destroy');
-    return true;
+    return 'unknown';
+  }
+}
+
+/** An id that is denied, or is another's by now, and the list: both are told as facts. */
+async function observeAbsence(
+  { writer, observer, clock, log }: TerminationDeps,
+  provider: Provider,
+  attempt: Attempt,
+  signal: AbortSignal,
+): Promise<void> {
+  const { sessionId, ordinal } = attempt;
+  await writer.apply(sessionId, { kind: 'missing', ordinal, by: 'get' });
+  try {
+    const listing = await observer.list(provider.id, { notBeforeMonotonicMs: clock.monotonicMs(), signal });
+    await applyListing(writer, attempt, listing);
+  } catch (error) {
+    if (signal.aborted) return;
+    if (!(error instanceof ProviderError)) throw error;
+    log.debug({ sessionId, kind: error.kind }, 'instance that was not there could not be looked for in the list');
   }
 }
 
 /** The second fact: still gone, by every kind of call, over the provider's window (RULE-R6). */
-async function look(deps: TerminationDeps, attempt: Attempt, signal: AbortSignal): Promise<void> {
+async function look(deps: TerminationDeps, attempt: Attempt, readMonotonicMs: number, signal: AbortSignal): Promise<void> {
   const { writer, providers, observer, clock, log } = deps;
   const { sessionId, ordinal, instanceId } = attempt;
   const provider = providers.get(attempt.provider);
   if (!provider) return postpone(deps, attempt, `provider ${attempt.provider} is not configured`);
+  let isDenied = false;
   try {
     if (instanceId !== null && provider.capabilities.absence.kinds.includes('get')) {
       const instance = await provider.getInstance(instanceId, {
         signal: clock.timeoutSignal(deps.settings.callTimeoutMs, signal),
       });
+      const isThere = instance !== undefined && (instance.tag === undefined || instance.tag === attempt.tag);
       await writer.apply(
         sessionId,
-        instance ? { kind: 'seen', ordinal, by: 'get', instance } : { kind: 'missing', ordinal, by: 'get' },
+        isThere ? { kind: 'seen', ordinal, by: 'get', instance } : { kind: 'missing', ordinal, by: 'get' },
       );
+      if (isThere) return;
+      isDenied = true;
     }
-    const listing = await observer.list(provider.id, { notBeforeMonotonicMs: clock.monotonicMs(), signal });
+    const listing = await observer.list(provider.id, { notBeforeMonotonicMs: readMonotonicMs, signal });
+    if (isDenied && instanceOf(attempt, listing.instances))
+      return await postpone(deps, attempt, 'the list still shows what the id denies'); // its news travel slowly (REL-B8)
     const said = await applyListing(writer, attempt, listing);
     if (said === 'nothing') await postpone(deps, attempt, 'the list is suspect');
   } catch (error) {
+    if (signal.aborted) return;
     if (!(error instanceof ProviderError)) throw error;
     log.debug({ sessionId, instanceId, kind: error.kind, error: describeError(error) }, 'absence could not be observed');
     await postpone(deps, attempt, error.message);

@@ -17,6 +17,7 @@ import type { Applied, SessionWriter } from '../sessions/session-writer.ts';
 import type { ProofOutcome, ProofRequest } from '../ssh/proof.ts';
 import type { SshVerifier } from '../ssh/verifier.ts';
 import type { Controller } from './controller.ts';
+import { linkedAbort } from './linked-abort.ts';
 import type { TaskPool } from './task-pool.ts';
 
 /** What verification counts; the metrics implement it. */
@@ -46,6 +47,7 @@ interface VerificationDeps {
 
 const PAGE = 5_000;
 const FIRST_INTERVAL_MS = 250;
+const LEAST_INTERVAL_MS = 10;
 /** The address may move while it boots; the provider is asked for it from time to time. */
 const ASK_PROVIDER_EVERY_MS = 5 * SECOND_MS;
 
@@ -60,11 +62,13 @@ export function createVerificationController(deps: VerificationDeps): Controller
     periodMs: settings.periodMs,
     idle: () => pool.idle(),
 
-    async reconcile() {
+    async reconcile({ signal }) {
       const waiting = await sessions.findLive({ status: 'provisioning', limit: PAGE });
       let begun = 0;
-      for (const { sessionId, ordinal } of waiting)
-        if (pool.start(`verify:${sessionId}:${ordinal}`, (signal) => verify(deps, { sessionId, ordinal }, signal))) begun += 1;
+      for (const { sessionId, ordinal } of waiting) {
+        const task = (stopped: AbortSignal) => verify(deps, { sessionId, ordinal }, [stopped, signal]);
+        if (pool.start(`verify:${sessionId}:${ordinal}`, task)) begun += 1;
+      }
       return { examined: waiting.length, changed: begun, failed: 0, details: { in_flight: pool.inFlight } };
     },
   };
@@ -75,28 +79,34 @@ interface Target {
   readonly ordinal: number;
 }
 
-async function verify(deps: VerificationDeps, target: Target, stopped: AbortSignal): Promise<void> {
+/** Ends with the first of its signals: the driver's stop is enough, since a start takes up the proof where it was. */
+async function verify(deps: VerificationDeps, target: Target, ends: readonly AbortSignal[]): Promise<void> {
   const { sessions, changes, clock, settings } = deps;
-  const unwanted = new AbortController();
+  const over = linkedAbort(ends);
+  const { signal } = over;
   const unsubscribe = changes.on(target.sessionId, ({ session }) => {
     if (session.desired === 'gone' || session.status !== 'provisioning')
-      unwanted.abort(new Error('the session is not to be verified any more'));
+      over.abort(new Error('the session is not to be verified any more'));
   });
-  const signal = AbortSignal.any([stopped, unwanted.signal]);
   const round = createRounds(deps, target);
   const startedMs = clock.monotonicMs();
   try {
-    let record = await sessions.find(target.sessionId);
-    while (record && !signal.aborted && isToBeVerified(record, target.ordinal)) {
-      record = await round(record, signal);
+    while (!signal.aborted) {
+      // read anew each time: another replica may have proven it, and a time-out by an old record would end a session that runs
+      const record = await sessions.find(target.sessionId);
       if (!record || !isToBeVerified(record, target.ordinal)) return;
+      const after = await round(record, signal);
+      if (!after || !isToBeVerified(after, target.ordinal)) return;
       const ageMs = clock.monotonicMs() - startedMs;
-      await clock.sleep(Math.min(Math.max(FIRST_INTERVAL_MS, ageMs / 16), settings.slowestIntervalMs), signal);
+      const leftMs = (after.session.phaseDeadlineAt ?? Number.POSITIVE_INFINITY) - clock.now();
+      const pauseMs = Math.min(Math.max(FIRST_INTERVAL_MS, ageMs / 16), settings.slowestIntervalMs);
+      await clock.sleep(Math.min(pauseMs, Math.max(leftMs, LEAST_INTERVAL_MS)), signal);
     }
   } catch (error) {
     if (!signal.aborted) throw error;
   } finally {
     unsubscribe();
+    over.release();
   }
 }
 
@@ -168,10 +178,11 @@ function createRounds(deps: VerificationDeps, { sessionId, ordinal }: Target) {
 
   return async function round(record: SessionRecord, signal: AbortSignal): Promise<SessionRecord | undefined> {
     const attempt = attemptOf(record, ordinal);
-    const provider = attempt && providers.get(attempt.provider);
-    if (!attempt || !provider) return undefined;
+    if (!attempt) return undefined;
     const { phaseDeadlineAt } = record.session;
     if (phaseDeadlineAt !== null && clock.now() >= phaseDeadlineAt) return tell(tooLate(record, attempt));
+    const provider = providers.get(attempt.provider);
+    if (!provider) return record; // not configured any more: nothing but its deadline is left
 
     const hasAddress = accessOf(attempt) !== undefined;
     const current =

@@ -1,3 +1,4 @@
+import { sql } from 'drizzle-orm';
 import type { SecretId, SessionId } from '../core/ids.ts';
 import type { InstanceId, OfferId, ProviderId } from '../provider/ids.ts';
 import type { InstanceState, SshAccess } from '../provider/instance.ts';
@@ -124,6 +125,10 @@ export function defineTables(kit: Kit) {
       kit.index('sessions_status_due').on(column.status, column.dueAt),
       kit.index('sessions_consumer').on(column.consumerId, column.createdAt),
       kit.index('sessions_created').on(column.createdAt),
+      kit.index('sessions_expiry').on(column.desired, column.expiresAt),
+      kit.index('sessions_hard_deadline').on(column.desired, column.hardDeadlineAt),
+      kit.index('sessions_retired').on(column.phase, column.stoppedAt),
+      kit.index('sessions_unsettled').on(column.status).where(sql`${column.settledCostMicros} is null`),
     ],
   );
 

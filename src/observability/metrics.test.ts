@@ -115,6 +115,9 @@ describe('createMetrics', () => {
     metrics.sessionDestroyed({ provider: 'pool', reason: 'ses_0123' });
 
     expect(await samples(metrics, 'gpu_sessions_destroyed_total')).toEqual([
+      '{provider="simulated",reason="user_requested"} 0',
+      '{provider="simulated",reason="expired"} 0',
+      '{provider="pool",reason="user_requested"} 0',
       '{provider="pool",reason="expired"} 1',
       '{provider="pool",reason="other"} 1',
     ]);
@@ -167,7 +170,7 @@ describe('createMetrics', () => {
     metrics.costAccrued({ provider: 'pool', micros: 250_000 });
     metrics.costAccrued({ provider: 'pool', micros: 500_000 });
 
-    expect(await samples(metrics, 'gpu_cost_accrued_usd')).toEqual(['{provider="pool"} 0.75']);
+    expect(await samples(metrics, 'gpu_cost_accrued_usd')).toEqual(['{provider="simulated"} 0', '{provider="pool"} 0.75']);
   });
 
   it('keeps the time of the last pass that succeeded', async () => {

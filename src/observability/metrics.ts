@@ -230,6 +230,16 @@ export function createMetrics({ version, clock, log, labels, withProcessMetrics 
     registers,
   });
 
+  // A rate sees nothing of a series that is born by its first rise: those that every installation has begin at 0.
+  for (const provider of labels.providers) {
+    created.inc({ provider }, 0);
+    cost.inc({ provider }, 0);
+    provisioningSeconds.zero({ provider });
+    sshSeconds.zero({ provider });
+    sshAttempts.zero({ provider });
+    for (const reason of labels.endReasons) destroyed.inc({ provider, reason }, 0);
+  }
+
   return {
     observeRequest: ({ method, route, status, seconds }) => {
       const about = { method: methodLabel(method), path: route ?? 'unmatched', status: String(status) };

@@ -12,8 +12,9 @@ import type { Offer } from '../provider/offer.ts';
  * - `doubt`: it only counts against its confidence.
  */
 const VERDICTS = {
-  capacity: 'taken',
+  stale_inventory: 'taken',
   ssh_verify_timeout: 'boot',
+  gpu_driver_timeout: 'boot',
   instance_vanished: 'boot',
   instance_stopped: 'boot',
   gpu_mismatch: 'boot',

@@ -59,7 +59,7 @@ function aFailure(offer: Offer, overrides: Partial<OfferFailure> = {}): OfferFai
     offerId: offer.id,
     machineId: offer.machineId ?? null,
     gpuType: offer.gpuType,
-    kind: 'capacity',
+    kind: 'stale_inventory',
     reason: 'taken',
     at: clock.now(),
     ...overrides,

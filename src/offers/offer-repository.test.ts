@@ -20,7 +20,7 @@ function aFailure(count: number, overrides: Partial<OfferFailure> = {}): OfferFa
     offerId: offerId('vast-1'),
     machineId: null,
     gpuType: 'RTX 4090',
-    kind: 'capacity',
+    kind: 'stale_inventory',
     reason: 'taken',
     at: count,
     ...overrides,

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { createApiKeys } from '../consumers/api-keys.ts';
 import { HOUR_MS, SECOND_MS } from '../core/duration.ts';
 import { BrokerError } from '../core/errors.ts';
@@ -30,6 +31,7 @@ export async function createBroker(deps: BrokerDeps): Promise<Broker> {
   const core = await createCore({ ...deps, serialise: offerSerialiser });
   const { book, changes, clock, desk, driver, envelope, ids, ledger, metrics, providers, sessions, writer } = core;
   const stopping = new AbortController();
+  setMaxListeners(0, stopping.signal); // every wait and stream listens
   const shutDown = new Error('the broker is shutting down');
   let isDraining = false;
   const requestSession = createRequestSession({

@@ -134,7 +134,7 @@ export async function createCore({
     const costs = createCostRepository(store);
     const controllerRows = createControllerRepository(store);
     const ledger = createLedger({ costs, clock });
-    const changes = createSessionChanges();
+    const changes = createSessionChanges({ log });
     const capabilitiesOf = (id: string) => [...providers.values()].find((provider) => provider.id === id)?.capabilities;
 
     const book = createOfferBook({

@@ -83,6 +83,7 @@ export function createLifeCycle(deps: LifeCycleDeps): LifeCycle {
     const pool = createTaskPool({
       concurrency,
       log,
+      clock,
       ...(controller === undefined ? {} : { onSettled: () => activate(controller) }),
     });
     (controller === undefined ? waits : pools).push(pool);
@@ -90,7 +91,14 @@ export function createLifeCycle(deps: LifeCycleDeps): LifeCycle {
   };
 
   const controllers: Controller[] = [
-    createOfferRefreshController({ ...deps, settings: { callTimeoutMs, backOffMs: config.inventory.backoffMs } }),
+    createOfferRefreshController({
+      ...deps,
+      settings: {
+        callTimeoutMs,
+        backOffMs: config.inventory.backoffMs,
+        ...(config.inventory.refreshMs === undefined ? {} : { refreshMs: config.inventory.refreshMs }),
+      },
+    }),
     createProvisioningController({
       ...deps,
       offers: deps.desk,

@@ -30,7 +30,7 @@ interface Failing {
 /** The attempt is no use. Whether something of it may still exist is its state's business, not this function's. */
 export function blame(draft: Draft, attempt: Attempt, { reason, message }: Failing): void {
   setAttempt(draft, attempt, { outcome: attempt.outcome ?? reason, error: attempt.error ?? message });
-  if (!blamesOffer(reason) || draft.failures.some(({ ordinal }) => ordinal === attempt.ordinal)) return;
+  if (!blamesOffer(reason, draft.session) || draft.failures.some(({ ordinal }) => ordinal === attempt.ordinal)) return;
   draft.failures.push({
     sessionId: draft.session.id,
     ordinal: attempt.ordinal,
@@ -125,7 +125,8 @@ function releaseOnce(draft: Draft, attempt: Attempt): void {
   if (attempt.goneAcceptedAt === null) release(draft, attempt);
 }
 
-function release(draft: Draft, { offerId }: Pick<Attempt, 'offerId'>): void {
+/** The claim on the offer ends with this write. */
+export function release(draft: Draft, { offerId }: Pick<Attempt, 'offerId'>): void {
   if (!draft.releasedOffers.includes(offerId)) draft.releasedOffers.push(offerId);
 }
 

@@ -35,7 +35,7 @@ describe('retryAfter', () => {
   it('says something of every reason', () => {
     for (const reason of FAILURE_REASONS) {
       expect(retryAfter(retried, reason), reason).toMatch(/^(same_offer|other_offer|none)$/);
-      expect(blamesOffer(reason), reason).toBeTypeOf('boolean');
+      expect(blamesOffer(reason, aSession()), reason).toBeTypeOf('boolean');
     }
   });
 
@@ -66,7 +66,7 @@ describe('reasonOfRefusal', () => {
 
 describe('blamesOffer', () => {
   it('PEER-11.2.19: an offer is not blamed for our credentials, our money, the network or a refused address', () => {
-    const innocent = FAILURE_REASONS.filter((reason) => !blamesOffer(reason));
+    const innocent = FAILURE_REASONS.filter((reason) => !blamesOffer(reason, aSession()));
 
     expect(innocent).toEqual([
       'no_capacity',
@@ -78,4 +78,19 @@ describe('blamesOffer', () => {
       'ssh_address_refused',
     ]);
   });
+
+  it.each([{ image: 'my/image' }, { onStart: 'exit 1' }])(
+    "PEER-11.2.19: a bad boot of the consumer's own software (%o) hides nothing",
+    (own) => {
+      const session = aSession();
+      const withOwn = { request: { ...session.request, ...own } };
+
+      expect(
+        ['ssh_verify_timeout', 'gpu_driver_timeout', 'instance_stopped'].filter((reason) =>
+          blamesOffer(reason as never, withOwn),
+        ),
+      ).toEqual([]);
+      expect(blamesOffer('stale_inventory', withOwn)).toBe(true);
+    },
+  );
 });

@@ -57,18 +57,24 @@ export function retryAfter(session: Session, reason: FailureReason): Retry {
   }
 }
 
-/** Failures that say something about the offer or its machine, not about us, our account or the network between. */
-export function blamesOffer(reason: FailureReason): boolean {
+/**
+ * Failures that say something about the offer or its machine, not about us, our account or the network between. A consumer's own image or
+ * boot script may be what does not start: then a bad boot says nothing against the machine, or one consumer could hide it from all
+ * others (PEER-11.2.19).
+ */
+export function blamesOffer(reason: FailureReason, { request }: Pick<Session, 'request'>): boolean {
+  const ownSoftware = request.image !== undefined || request.onStart !== undefined;
   switch (reason) {
     case 'stale_inventory':
     case 'price_changed':
-    case 'ssh_verify_timeout':
-    case 'gpu_driver_timeout':
     case 'gpu_mismatch':
     case 'wrong_host':
-    case 'instance_stopped':
     case 'instance_vanished':
       return true;
+    case 'ssh_verify_timeout':
+    case 'gpu_driver_timeout':
+    case 'instance_stopped':
+      return !ownSoftware;
     case 'no_capacity':
     case 'provider_rejected':
     case 'provider_auth':

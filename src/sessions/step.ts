@@ -19,6 +19,7 @@ import {
   goOnOrEnd,
   pauseMs,
   politePauseMs,
+  release,
   requestEnd,
   verifyGone,
 } from './endings.ts';
@@ -95,7 +96,8 @@ function apply(draft: Draft, fact: Fact, rules: StepRules): void {
       });
     case 'proven':
       return withAttempt(draft, fact.ordinal, (attempt) => proven(draft, attempt, fact.proof));
-    case 'attempt_failed':
+    case 'attempt_failed': // the verification's verdict: it comes too late for a session that another replica has proven
+      if (draft.session.status !== 'provisioning') return;
       return withAttempt(draft, fact.ordinal, (attempt) => attemptFailed(draft, attempt, fact.reason, fact.message));
     default:
       return assertNever(fact, 'fact');
@@ -138,6 +140,7 @@ function beginAttempt(draft: Draft, attempt: Attempt): void {
   if (!mayBeginAttempt(draft) || attempt.ordinal !== session.attemptCount + 1 || attempt.state !== 'intent') return;
   attempts.push({ ...attempt });
   const { offer } = attempt;
+  if (session.offerId !== attempt.offerId) release(draft, session); // no attempt is on the former offer any more
   setSession(draft, {
     diskGb: termsOf(offer, session.request.diskGb)?.diskGb ?? session.diskGb,
     status: 'provisioning',

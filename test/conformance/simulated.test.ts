@@ -5,7 +5,27 @@ const REAL_TIME_MS = 30_000;
 /** The market was opened with the fault, so there is nothing to switch. */
 const builtIn = { fault: () => {}, heal: () => {} };
 
-describeProvider({ name: 'the simulated market', make: () => makeSimulatedWorld(), timeoutMs: REAL_TIME_MS });
+describeProvider({
+  name: 'the simulated market',
+  make: () => makeSimulatedWorld(),
+  // its faults are set when it opens, and it has no account to pay from; two of them have worlds of their own below
+  leavesOut: [
+    'balance-integer',
+    'check-tells',
+    'create-cut-short',
+    'create-definite-failure',
+    'create-lost-answer',
+    'destroy-fails-openly',
+    'errors-are-provider-errors',
+    'errors-carry-no-secret',
+    'get-throws',
+    'list-throws',
+    'offers-throw',
+    'reads-cut-short',
+    'unknown-word-is-starting',
+  ],
+  timeoutMs: REAL_TIME_MS,
+});
 
 describeProvider({
   name: 'the simulated market that loses answers',

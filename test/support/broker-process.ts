@@ -44,18 +44,13 @@ export interface BrokerProcess {
   logs(): readonly LogLine[];
   /** Everything it printed so far, standard error included. */
   output(): string;
-  /** SIGTERM; resolves with the exit code once it has ended. */
-  stop(): Promise<number | null>;
+  /** Asks it to end, by SIGTERM unless told otherwise; resolves with the exit code once it has. */
+  stop(signal?: 'SIGTERM' | 'SIGINT'): Promise<number | null>;
   /** SIGKILL; resolves once it has ended. */
   kill(): Promise<void>;
   /** Another process on the same folder and port, with the same settings but for those given. */
   again(changes?: Readonly<Record<string, string>>): Promise<BrokerProcess>;
-  api<Body>(
-    method: string,
-    path: string,
-    body?: unknown,
-    headers?: Readonly<Record<string, string>>,
-  ): Promise<Answer<Body>>;
+  api<Body>(method: string, path: string, body?: unknown, headers?: Readonly<Record<string, string>>): Promise<Answer<Body>>;
 }
 
 interface Life {
@@ -73,13 +68,18 @@ process.on('exit', () => {
   for (const { child } of lives) child.kill('SIGKILL');
 });
 
-/** The built broker as a process of its own, once it listens. Whoever starts one calls `endBrokers` in afterEach. */
+/** The built broker as a process of its own, once /ready says so. Whoever starts one calls `endBrokers` in afterEach. */
 export async function startBroker(options: BrokerOptions = {}): Promise<BrokerProcess> {
   const folder = options.folder ?? makeFolder();
   const { env = {}, port: wantedPort = 0, drain = false } = options;
   const life = await spawnBroker({ env, folder, port: wantedPort, drain });
   const { child } = life;
   const address = await untilListening(life);
+  await until(
+    'an answer of /ready that says so',
+    async () => ((await ask({ url: address, method: 'GET', path: '/ready' })).status === 200 ? true : undefined),
+    START_BOUND_MS,
+  );
   const port = Number(new URL(address).port);
   return {
     url: address,
@@ -90,9 +90,9 @@ export async function startBroker(options: BrokerOptions = {}): Promise<BrokerPr
     env,
     logs: () => logLines(life),
     output: () => life.output.join(''),
-    stop: async () => {
-      child.kill('SIGTERM');
-      return inTime(life, STOP_BOUND_MS, 'it did not end on SIGTERM');
+    stop: async (signal = 'SIGTERM') => {
+      child.kill(signal);
+      return inTime(life, STOP_BOUND_MS, `it did not end on ${signal}`);
     },
     kill: async () => {
       child.kill('SIGKILL');

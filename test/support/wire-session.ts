@@ -1,33 +1,8 @@
+import type { SessionBody } from '../../src/http/schemas/session.ts';
 import { until, type Answer, type BrokerProcess } from './broker-process.ts';
 import type { SshLogin } from './stock-ssh.ts';
 
-/** What the tests read of a session, as the API tells it. */
-export interface WireSession {
-  readonly id: string;
-  readonly status: 'pending' | 'provisioning' | 'running' | 'stopping' | 'stopped' | 'failed';
-  readonly reason?: string;
-  readonly error?: string;
-  readonly phase: string;
-  readonly consumer_id: string;
-  readonly provider: string;
-  readonly offer_id: string;
-  readonly instance_id?: string;
-  readonly gpu_type: string;
-  readonly gpu_count: number;
-  readonly price_per_hour: number;
-  readonly ssh_host?: string;
-  readonly ssh_port?: number;
-  readonly ssh_user?: string;
-  readonly ssh_host_key?: string;
-  readonly created_at: string;
-  readonly expires_at: string;
-  readonly running_at?: string;
-  readonly stopped_at?: string;
-  readonly destroy_accepted_at?: string;
-  readonly destroy_verified_at?: string;
-  readonly cost: number;
-  readonly attempts: readonly { readonly ordinal: number; readonly state: string; readonly outcome?: string }[];
-}
+export type WireSession = SessionBody;
 
 export interface Created {
   readonly session: WireSession;
@@ -35,17 +10,23 @@ export interface Created {
 }
 
 /** Any offer of the simulated market that has a GPU. */
-export const A_GPU = { requirements: { gpu_count: 1 } } as const;
+export const A_GPU = { gpu_count: 1 } as const;
 
 interface Order {
   readonly body?: Readonly<Record<string, unknown>>;
-  readonly wait?: number;
+  /** Seconds until it runs; `verdict` leaves it to the broker: until a provider has accepted. */
+  readonly wait?: number | 'verdict';
   readonly headers?: Readonly<Record<string, string>>;
 }
 
 /** POST; fails unless a session was made. */
 export async function rent(broker: BrokerProcess, { body = A_GPU, wait = 60, headers }: Order = {}): Promise<Created> {
-  const answer = await broker.api<Created>('POST', `/api/v1/sessions?wait=${wait}`, body, headers);
+  const answer = await broker.api<Created>(
+    'POST',
+    `/api/v1/sessions${wait === 'verdict' ? '' : `?wait=${wait}`}`,
+    body,
+    headers,
+  );
   if (answer.status !== 201) throw new Error(`no session: ${answer.status} ${answer.text}`);
   return answer.body;
 }

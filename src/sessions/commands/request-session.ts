@@ -290,7 +290,8 @@ function offerNotFound(id: OfferId): BrokerError {
 }
 
 async function taken(offers: OfferDesk, order: SessionOrder, offer: Offer): Promise<BrokerError> {
-  if (await offers.consumerHolds(order.consumerId, offer.id))
+  // of an offer of several units one consumer may have several: then it is only used up
+  if (offer.units === 1 && (await offers.consumerHolds(order.consumerId, offer.id)))
     return new BrokerError({
       code: 'duplicate_session',
       message: `create session: consumer ${order.consumerId} already has a session on offer ${offer.id}`,

@@ -1,0 +1,70 @@
+import { expect, it } from 'vitest';
+import { describeWorld, type World } from '../../test/support/world.ts';
+import { providerId } from '../provider/ids.ts';
+
+const MEMORY = providerId('memory');
+const NEVER = new AbortController().signal;
+const list = (world: World, notBeforeMonotonicMs = world.clock.monotonicMs(), signal = NEVER) =>
+  world.replica.observer.list(MEMORY, { notBeforeMonotonicMs, signal });
+
+describeWorld('observer', (make) => {
+  it('answers callers at the same time with one call', async () => {
+    const world = await make();
+    await Promise.all(Array.from({ length: 20 }, () => list(world)));
+
+    expect(world.account().calls('ListAllInstances')).toBe(1);
+  });
+
+  it('REL-B17: however many need a later list than the one under way, they share the next one', async () => {
+    const world = await make();
+    world.account().failNext('ListAllInstances', { do: 'hang', done: false });
+    const first = list(world);
+    first.catch(() => undefined);
+    await world.clock.advance(100);
+    const later: Promise<{ startedMonotonicMs: number }>[] = [];
+    for (let count = 0; count < 20; count += 1) {
+      later.push(list(world));
+      await world.clock.advance(10);
+    }
+    expect(world.account().calls('ListAllInstances')).toBe(1);
+    await world.clock.advance(32_000);
+
+    await expect(first).rejects.toMatchObject({ kind: 'unavailable' });
+    const listings = await Promise.all(later);
+    expect(world.account().calls('ListAllInstances')).toBe(2);
+    expect(new Set(listings).size).toBe(1);
+    expect(listings[0]?.startedMonotonicMs).toBeGreaterThan(290);
+  });
+
+  it('never answers with a list that began too early', async () => {
+    const world = await make();
+    const early = await list(world);
+    await world.clock.advance(1);
+
+    expect(await list(world, early.startedMonotonicMs)).toBe(early);
+    expect((await list(world)).startedMonotonicMs).toBe(1);
+  });
+
+  it('one caller that gives up does not take the answer from the others', async () => {
+    const world = await make();
+    world.account().settings.listLagMs = 0;
+    const hasty = new AbortController();
+    const cancelled = list(world, 0, hasty.signal);
+    const patient = list(world, 0);
+    hasty.abort(new Error('gone'));
+
+    await expect(cancelled).rejects.toThrow('gone');
+    expect((await patient).instances).toEqual([]);
+  });
+
+  it('a list is good although it could not be recorded', async () => {
+    const world = await make();
+    Object.assign(world.replica.sightings, { record: () => Promise.reject(new Error('disk full')) });
+
+    expect((await list(world)).suspect).toBe(false);
+    world.account().failNext('ListAllInstances', { do: 'fail', kind: 'auth' });
+    await world.clock.advance(1);
+    await expect(list(world)).rejects.toMatchObject({ name: 'ProviderError', kind: 'auth' });
+    expect(world.log.messages('error')).toContain('observation could not be recorded');
+  });
+});

@@ -1,0 +1,112 @@
+import { expect, it } from 'vitest';
+import { marketOffers } from '../../test/support/in-memory-provider.ts';
+import { describeWorld } from '../../test/support/world.ts';
+import { MINUTE_MS } from '../core/duration.ts';
+import { offerId } from '../provider/ids.ts';
+import { createOfferRefreshController } from './offer-refresh.ts';
+
+describeWorld('offer refresh', (make) => {
+  it('lists each provider in its own rhythm, and no faster than the operator wants', async () => {
+    const world = await make({
+      providers: [
+        { id: 'quick', capabilities: { offerRefreshMs: 10_000 } },
+        { id: 'slow', capabilities: { offerRefreshMs: 60_000 } },
+      ],
+    });
+    const before = { quick: world.account('quick').calls('ListOffers'), slow: world.account('slow').calls('ListOffers') };
+    await world.run({ withinMs: 10 * MINUTE_MS });
+
+    expect(world.account('quick').calls('ListOffers') - before.quick).toBeGreaterThanOrEqual(58);
+    expect(world.account('quick').calls('ListOffers') - before.quick).toBeLessThanOrEqual(61);
+    expect(world.account('slow').calls('ListOffers') - before.slow).toBeLessThanOrEqual(11);
+
+    const { providers, book, offers, clock } = world.replica;
+    const controller = createOfferRefreshController({
+      providers,
+      book,
+      offers,
+      clock,
+      log: world.log,
+      settings: { callTimeoutMs: 1_000, backOffMs: MINUTE_MS, refreshMs: 5 * MINUTE_MS },
+    });
+    const report = await controller.reconcile({ signal: new AbortController().signal });
+    expect((report.wakeAt ?? 0) - clock.now()).toBeLessThanOrEqual(5 * MINUTE_MS);
+    expect(controller.periodMs).toBe(MINUTE_MS);
+  });
+
+  it('PEER-11.2.18: a failure keeps the stale listing with its error, and is soon asked again, then less and less often', async () => {
+    const world = await make();
+    const { book } = world.replica;
+    const before = world.account().calls('ListOffers');
+    world.account().failAlways('ListOffers', { do: 'fail', kind: 'unavailable' });
+    await world.run({ withinMs: 60_000 });
+    const [status] = book.providers();
+    expect(status).toMatchObject({ offers: 3, error: { kind: 'unavailable' }, stale: true });
+    expect(book.find(offerId('memory-ask-1'))).toBeDefined();
+    const early = world.account().calls('ListOffers') - before;
+
+    await world.run({ withinMs: 30 * MINUTE_MS });
+    const late = world.account().calls('ListOffers') - before - early;
+    world.account().heal();
+    await world.run({ until: () => book.providers()[0]?.error === undefined, withinMs: 6 * MINUTE_MS });
+
+    expect(early).toBeGreaterThanOrEqual(3);
+    expect(early).toBeLessThanOrEqual(6);
+    expect(late).toBeLessThanOrEqual(10);
+    expect(book.providers()[0]?.stale).toBe(false);
+  });
+
+  it('a failing market does not keep another one from being listed', async () => {
+    const world = await make({
+      providers: [
+        { id: 'bad', offers: marketOffers('bad') },
+        { id: 'good', offers: marketOffers('good') },
+      ],
+    });
+    world.account('bad').failAlways('ListOffers', { do: 'throw', error: new Error('a bug') });
+    await world.run({ withinMs: 2 * MINUTE_MS });
+
+    const [bad, good] = world.replica.book.providers();
+    expect(bad?.error?.kind).toBe('protocol');
+    expect(good).toMatchObject({ offers: 3, stale: false });
+  });
+
+  it('a listing that cannot be stored is shown all the same, and blames no provider', async () => {
+    const world = await make();
+    const { replica } = world;
+    Object.assign(replica.offers, { saveListing: () => Promise.reject(new Error('disk full')) });
+    world.account().takeOffer({ id: offerId('memory-ask-1') });
+    await world.clock.advance(30_000);
+
+    await world.pass('offers.refresh');
+
+    expect(replica.book.providers()[0]?.error).toBeUndefined();
+    expect(replica.book.find(offerId('memory-ask-1'))).toBeUndefined();
+    expect(world.log.messages('error')).toContain('listing could not be stored');
+  });
+
+  it('a pass that is cancelled poisons nothing', async () => {
+    const world = await make();
+    world.account().failNext('ListOffers', { do: 'hang', done: false });
+    await world.clock.advance(30_000);
+    const stop = new AbortController();
+    const pass = world.replica.controller('offers.refresh').reconcile({ signal: stop.signal });
+    await world.settle();
+
+    stop.abort();
+    await world.clock.advance(2_000);
+    await pass;
+
+    expect(world.replica.book.providers()[0]?.error).toBeUndefined();
+  });
+
+  it('a restart shows the last listing at once, with its time', async () => {
+    const world = await make();
+    world.account().failAlways('ListOffers', { do: 'fail', kind: 'unavailable' });
+    await world.clock.advance(10_000);
+
+    const { book } = await world.crash();
+
+    expect(book.find(offerId('memory-ask-1'))?.observedAt).toBe(world.clock.now() - 10_000);
+  });
+});

@@ -1,0 +1,319 @@
+import { createCostMeteringController } from '../../src/controllers/cost-metering.ts';
+import type { Controller, Report } from '../../src/controllers/controller.ts';
+import { createDriver, type Driver } from '../../src/controllers/driver.ts';
+import { createExpiryController, createHardMaximumController } from '../../src/controllers/expiry.ts';
+import { createGhostsController } from '../../src/controllers/ghosts.ts';
+import { createIdlenessController } from '../../src/controllers/idleness.ts';
+import { createObserver, type Observer } from '../../src/controllers/observer.ts';
+import { createOfferRefreshController } from '../../src/controllers/offer-refresh.ts';
+import { createOrphansController } from '../../src/controllers/orphans.ts';
+import { createProvisioningController } from '../../src/controllers/provisioning.ts';
+import { createRetentionController } from '../../src/controllers/retention.ts';
+import { createTaskPool, type TaskPool } from '../../src/controllers/task-pool.ts';
+import { createTerminationController } from '../../src/controllers/termination.ts';
+import { createVerificationController } from '../../src/controllers/verification.ts';
+import { DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from '../../src/core/duration.ts';
+import type { Envelope } from '../../src/core/envelope.ts';
+import type { Ids } from '../../src/core/ids.ts';
+import { seededRandom } from '../../src/core/random.ts';
+import { createSteadyClock, type SteadyClock } from '../../src/core/steady-clock.ts';
+import type { MicroUsd } from '../../src/core/money.ts';
+import { createCostRepository, type CostRepository } from '../../src/costs/cost-repository.ts';
+import type { Store } from '../../src/db/store.ts';
+import { createOfferBook, type OfferBook } from '../../src/offers/offer-book.ts';
+import { createOfferRepository, type OfferRepository } from '../../src/offers/offer-repository.ts';
+import { decorate } from '../../src/provider/decorators/decorate.ts';
+import type { ProviderId } from '../../src/provider/ids.ts';
+import type { DeploymentId } from '../../src/provider/ownership-tag.ts';
+import type { Provider } from '../../src/provider/provider.ts';
+import { createOfferDesk } from '../../src/server/offer-desk.ts';
+import { concernedBy } from '../../src/server/life-cycle.ts';
+import { createExtendSession } from '../../src/sessions/commands/extend-session.ts';
+import { createRequestSession } from '../../src/sessions/commands/request-session.ts';
+import { createStopSession } from '../../src/sessions/commands/stop-session.ts';
+import { createSessionChanges, type SessionChanges } from '../../src/sessions/session-changes.ts';
+import { createSessionRepository, type SessionRepository } from '../../src/sessions/session-repository.ts';
+import { createSessionWaiter } from '../../src/sessions/session-waiter.ts';
+import { createSessionWriter, type SessionWriter } from '../../src/sessions/session-writer.ts';
+import { createSightingRepository, type SightingRepository } from '../../src/sessions/sighting-repository.ts';
+import type { Sampler } from '../../src/ssh/sampler.ts';
+import type { SshVerifier } from '../../src/ssh/verifier.ts';
+import type { FakeClock } from './fake-clock.ts';
+import type { RecordingLog } from './log.ts';
+import { createLife, mortalClock, mortalProvider, mortalStore, type Life } from './mortal.ts';
+
+/** What differs from one test's world to the next; times in milliseconds. */
+export interface WorldSettings {
+  readonly bootTimeoutMs: number;
+  readonly driverTimeoutMs: number;
+  readonly createFenceMs: number;
+  readonly createConcurrency: number;
+  readonly callTimeoutMs: number;
+  /** Of provisioning, verification and termination. */
+  readonly periodMs: number;
+  /** Of expiry, hard maximum and metering. */
+  readonly checkIntervalMs: number;
+  /** Of ghosts and orphans. */
+  readonly reconciliationIntervalMs: number;
+  readonly orphanGraceMs: number;
+  readonly hardMaxMs: number;
+  readonly keyReplayMs: number;
+  readonly sessionRetentionMs: number;
+  readonly sampleIntervalMs: number;
+  readonly slowestKnockMs: number;
+  readonly offerBackOffMs: number;
+  readonly clockSettleMs: number;
+  /** Whether changes wake controllers; without it periods alone move everything (RULE-R5). */
+  readonly activations: boolean;
+}
+
+export const WORLD_SETTINGS: WorldSettings = {
+  bootTimeoutMs: 10 * MINUTE_MS,
+  driverTimeoutMs: 5 * MINUTE_MS,
+  createFenceMs: 30 * SECOND_MS,
+  createConcurrency: 32,
+  callTimeoutMs: 30 * SECOND_MS,
+  periodMs: 5 * SECOND_MS,
+  checkIntervalMs: MINUTE_MS,
+  reconciliationIntervalMs: 5 * MINUTE_MS,
+  orphanGraceMs: 15 * MINUTE_MS,
+  hardMaxMs: 12 * HOUR_MS,
+  keyReplayMs: 15 * MINUTE_MS,
+  sessionRetentionMs: 90 * DAY_MS,
+  sampleIntervalMs: 30 * SECOND_MS,
+  slowestKnockMs: 15 * SECOND_MS,
+  offerBackOffMs: 5 * MINUTE_MS,
+  clockSettleMs: 10 * MINUTE_MS,
+  activations: true,
+};
+
+export interface ReplicaDeps {
+  readonly store: Store;
+  readonly clock: FakeClock;
+  readonly ids: Ids;
+  readonly envelope: Envelope;
+  readonly log: RecordingLog;
+  readonly deploymentId: DeploymentId;
+  /** Bare providers. */
+  readonly providers: readonly Provider[];
+  readonly ssh: { readonly verifier: Pick<SshVerifier, 'prove'>; readonly sampler: Sampler };
+  /** Whether knocks are real network traffic, which has to be waited for. */
+  readonly realSsh: boolean;
+  readonly settings: WorldSettings;
+  readonly seed: number;
+}
+
+/** One broker process of a test's world: the product's own parts over the world's database and providers. */
+export interface Replica {
+  readonly life: Life;
+  readonly sessions: SessionRepository;
+  readonly sightings: SightingRepository;
+  readonly costs: CostRepository;
+  readonly offers: OfferRepository;
+  readonly book: OfferBook;
+  readonly changes: SessionChanges;
+  readonly writer: SessionWriter;
+  readonly observer: Observer;
+  readonly providers: ReadonlyMap<ProviderId, Provider>;
+  readonly clock: SteadyClock;
+  readonly driver: Driver;
+  readonly pools: readonly TaskPool[];
+  readonly controllers: readonly Controller[];
+  readonly commands: {
+    readonly request: ReturnType<typeof createRequestSession>;
+    readonly stop: ReturnType<typeof createStopSession>;
+    readonly extend: ReturnType<typeof createExtendSession>;
+  };
+  readonly waiter: ReturnType<typeof createSessionWaiter>;
+  /** What metrics would have counted. */
+  readonly counts: { orphans: number; destroysFailed: number; knocksFailed: number; proofs: number; costMicros: MicroUsd };
+  controller(name: string): Controller;
+  reconcile(name: string): Promise<Report>;
+}
+
+export async function createReplica(deps: ReplicaDeps): Promise<Replica> {
+  const { ids, envelope, log, deploymentId, settings } = deps;
+  const life = createLife();
+  const store = mortalStore(deps.store, life);
+  const random = seededRandom(deps.seed);
+  // without a witness: a real database's clock knows nothing of a test's time
+  const clock = createSteadyClock({ clock: mortalClock(deps.clock, life), settleMs: settings.clockSettleMs });
+  const counts = { orphans: 0, destroysFailed: 0, knocksFailed: 0, proofs: 0, costMicros: 0 };
+  const providers = new Map(
+    deps.providers.map((bare) => {
+      const decorated = decorate(mortalProvider(bare, life), {
+        clock,
+        random,
+        log,
+        metrics: { call: () => {} },
+        retries: { retries: 0, firstDelayMs: 1, longestDelayMs: 1 }, // a read that fails is seen to fail
+      });
+      return [bare.id, decorated] as const;
+    }),
+  );
+
+  const sessions = createSessionRepository(store);
+  const sightings = createSightingRepository(store);
+  const costs = createCostRepository(store);
+  const offers = createOfferRepository(store);
+  const book = createOfferBook({
+    providers: [...providers.values()].map(({ id, capabilities }) => ({
+      id,
+      simulated: capabilities.simulated,
+      staleAfterMs: 3 * capabilities.offerRefreshMs,
+    })),
+    serialise: { offer: (view) => JSON.stringify(view), provider: (status) => JSON.stringify(status) },
+    clock,
+    epoch: 'test',
+  });
+  const desk = createOfferDesk({
+    book,
+    offers,
+    store,
+    ownProviders: new Set(),
+    simulatedProviders: [...providers.keys()],
+    log,
+  });
+  const changes = createSessionChanges();
+  const capabilitiesOf = (id: ProviderId) => {
+    const provider = providers.get(id);
+    if (!provider) throw new RangeError(`no provider is named ${id}`);
+    return provider.capabilities;
+  };
+  const writer = createSessionWriter({
+    sessions,
+    clock,
+    changes,
+    log,
+    rules: {
+      absenceOf: (id) => capabilitiesOf(id).absence,
+      billingOf: (id) => capabilitiesOf(id).billing,
+      bootTimeoutMs: settings.bootTimeoutMs,
+      driverTimeoutMs: settings.driverTimeoutMs,
+    },
+  });
+  const { callTimeoutMs, periodMs } = settings;
+  const observer = createObserver({ providers, sessions, observations: sightings, clock, log, callTimeoutMs });
+  const verifier: Pick<SshVerifier, 'prove'> = {
+    prove: (request, options) => life[deps.realSsh ? 'during' : 'whileAlive'](() => deps.ssh.verifier.prove(request, options)),
+  };
+
+  const pools: TaskPool[] = [];
+  const poolOf = (concurrency: number, wakes?: string) => {
+    const onSettled = wakes === undefined || !settings.activations ? {} : { onSettled: () => driver.activate(wakes) };
+    const pool = createTaskPool({ concurrency, log, clock, ...onSettled });
+    pools.push(pool);
+    return pool;
+  };
+  const shared = { sessions, sightings, costs, writer, changes, providers, observer, envelope, clock, ids, log, store, offers };
+  const metrics = {
+    orphanDetected: () => void (counts.orphans += 1),
+    destroyFailed: () => void (counts.destroysFailed += 1),
+    sshAttemptFailed: () => void (counts.knocksFailed += 1),
+    sshProven: () => void (counts.proofs += 1),
+    costAccrued: (_provider: ProviderId, micros: MicroUsd) => void (counts.costMicros += micros),
+  };
+  const controllers: Controller[] = [
+    createOfferRefreshController({ ...shared, book, settings: { callTimeoutMs, backOffMs: settings.offerBackOffMs } }),
+    createProvisioningController({
+      ...shared,
+      offers: desk,
+      deploymentId,
+      pool: poolOf(settings.createConcurrency, 'session.provisioning'),
+      settings: {
+        periodMs,
+        createFenceMs: settings.createFenceMs,
+        exclusive: store.dialect === 'sqlite',
+        priceTolerancePercent: 5,
+      },
+    }),
+    createVerificationController({
+      ...shared,
+      verifier,
+      metrics,
+      pool: poolOf(100_000),
+      settings: { periodMs, slowestIntervalMs: settings.slowestKnockMs, callTimeoutMs, proofBudgetMs: 60 * SECOND_MS },
+    }),
+    createTerminationController({
+      ...shared,
+      pool: poolOf(settings.createConcurrency, 'session.termination'),
+      settings: { periodMs, callTimeoutMs },
+    }),
+    createExpiryController({ ...shared, settings: { periodMs: settings.checkIntervalMs } }),
+    createHardMaximumController({ ...shared, settings: { periodMs: settings.checkIntervalMs } }),
+    createIdlenessController({
+      ...shared,
+      sampler: deps.ssh.sampler,
+      pool: poolOf(8),
+      settings: { sampleIntervalMs: settings.sampleIntervalMs, gpuPercent: 5, cpuPercent: 5, callTimeoutMs },
+    }),
+    createGhostsController({ ...shared, settings: { periodMs: settings.reconciliationIntervalMs, callTimeoutMs } }),
+    createOrphansController({
+      ...shared,
+      deploymentId,
+      metrics,
+      settings: { periodMs: settings.reconciliationIntervalMs, graceMs: settings.orphanGraceMs, callTimeoutMs },
+    }),
+    createCostMeteringController({ ...shared, metrics, settings: { periodMs: settings.checkIntervalMs } }),
+    createRetentionController({
+      ...shared,
+      settings: { periodMs: MINUTE_MS, sessionRetentionMs: settings.sessionRetentionMs },
+    }),
+    {
+      name: 'clock.steadiness',
+      periodMs: 2 * SECOND_MS,
+      async reconcile() {
+        await clock.tick();
+        return { examined: 1, changed: 0, failed: 0 };
+      },
+    },
+  ];
+  const driver = createDriver({ controllers, clock, random, log });
+  if (settings.activations)
+    changes.onAny((change) => {
+      for (const name of concernedBy(change)) driver.activate(name);
+    });
+  for (const { provider, offers: listed, observedAt, dropped } of await offers.loadListings())
+    if (providers.has(provider)) book.replace(provider, { offers: listed, observedAt, dropped });
+
+  const controller = (name: string) => {
+    const found = controllers.find((each) => each.name === name);
+    if (!found) throw new RangeError(`no controller is named ${name}`);
+    return found;
+  };
+  return {
+    life,
+    sessions,
+    sightings,
+    costs,
+    offers,
+    book,
+    changes,
+    writer,
+    observer,
+    providers,
+    clock,
+    driver,
+    pools,
+    controllers,
+    counts,
+    commands: {
+      request: createRequestSession({
+        sessions,
+        offers: desk,
+        envelope,
+        changes,
+        clock,
+        ids,
+        settings: { hardMaxMs: settings.hardMaxMs, keyReplayMs: settings.keyReplayMs, idempotencyMs: 7 * DAY_MS },
+      }),
+      stop: createStopSession({ writer }),
+      extend: createExtendSession({ sessions, writer }),
+    },
+    waiter: createSessionWaiter({ sessions, changes, clock }),
+    controller,
+    reconcile: (name) => controller(name).reconcile({ signal: NEVER }),
+  };
+}
+
+const NEVER = new AbortController().signal;
