@@ -48,6 +48,11 @@ interface VerificationDeps {
 const PAGE = 5_000;
 const FIRST_INTERVAL_MS = 250;
 const LEAST_INTERVAL_MS = 10;
+/** A knock costs next to nothing: 250 ms for the first minute, 2.5 s after ten. Asking the provider costs its quota. */
+const KNOCK_SHARE = 1 / 240;
+const ASK_SHARE = 1 / 20;
+/** A refused login is held against us by newer sshd: keys that arrive late are waited for at this pace. */
+const AFTER_REFUSED_LOGIN_MS = 2 * SECOND_MS;
 /** The address may move while it boots; the provider is asked for it from time to time. */
 const ASK_PROVIDER_EVERY_MS = 5 * SECOND_MS;
 
@@ -88,18 +93,18 @@ async function verify(deps: VerificationDeps, target: Target, ends: readonly Abo
     if (session.desired === 'gone' || session.status !== 'provisioning')
       over.abort(new Error('the session is not to be verified any more'));
   });
-  const round = createRounds(deps, target);
+  const rounds = createRounds(deps, target);
   const startedMs = clock.monotonicMs();
   try {
     while (!signal.aborted) {
       // read anew each time: another replica may have proven it, and a time-out by an old record would end a session that runs
       const record = await sessions.find(target.sessionId);
       if (!record || !isToBeVerified(record, target.ordinal)) return;
-      const after = await round(record, signal);
+      const after = await rounds.round(record, signal);
       if (!after || !isToBeVerified(after, target.ordinal)) return;
       const ageMs = clock.monotonicMs() - startedMs;
       const leftMs = (after.session.phaseDeadlineAt ?? Number.POSITIVE_INFINITY) - clock.now();
-      const pauseMs = Math.min(Math.max(FIRST_INTERVAL_MS, ageMs / 16), settings.slowestIntervalMs);
+      const pauseMs = Math.min(rounds.pauseMs(ageMs), settings.slowestIntervalMs);
       await clock.sleep(Math.min(pauseMs, Math.max(leftMs, LEAST_INTERVAL_MS)), signal);
     }
   } catch (error) {
@@ -124,6 +129,7 @@ function createRounds(deps: VerificationDeps, { sessionId, ordinal }: Target) {
   let knockingSinceMs: number | undefined;
   let probeKey: Secret<string> | undefined;
   let keysEnsured = false;
+  let lastKnock: ProofOutcome | undefined;
 
   const recordOf = (applied: Applied) => (applied.outcome === 'missing' ? undefined : applied.record);
   const tell = async (fact: Fact) => recordOf(await writer.apply(sessionId, fact));
@@ -169,6 +175,7 @@ function createRounds(deps: VerificationDeps, { sessionId, ordinal }: Target) {
       { ...request, beforeHandOff: async ({ hostKey }) => void (await tell({ kind: 'hand_off_begun', ordinal, hostKey })) },
       { signal },
     );
+    lastKnock = outcome;
     if (outcome.kind === 'not_yet') metrics.sshAttemptFailed(provider.id, outcome.reason);
     if (outcome.kind === 'proven')
       metrics.sshProven(provider.id, { seconds: (clock.monotonicMs() - knockingSinceMs) / SECOND_MS, attempts: knocks });
@@ -176,7 +183,7 @@ function createRounds(deps: VerificationDeps, { sessionId, ordinal }: Target) {
     return fact ? tell(fact) : record;
   }
 
-  return async function round(record: SessionRecord, signal: AbortSignal): Promise<SessionRecord | undefined> {
+  async function round(record: SessionRecord, signal: AbortSignal): Promise<SessionRecord | undefined> {
     const attempt = attemptOf(record, ordinal);
     if (!attempt) return undefined;
     const { phaseDeadlineAt } = record.session;
@@ -193,6 +200,16 @@ function createRounds(deps: VerificationDeps, { sessionId, ordinal }: Target) {
     if (!current || !fresh || !isToBeVerified(current, ordinal) || !accessOf(fresh) || fresh.instanceState !== 'running')
       return current;
     return knock(current, fresh, provider, signal);
+  }
+
+  return {
+    round,
+    /** How long to wait after a round. */
+    pauseMs(ageMs: number): number {
+      if (!lastKnock) return Math.max(FIRST_INTERVAL_MS, ageMs * ASK_SHARE);
+      const refusedLogin = lastKnock.kind === 'not_yet' && lastKnock.reason === 'auth_failed';
+      return Math.max(refusedLogin ? AFTER_REFUSED_LOGIN_MS : FIRST_INTERVAL_MS, ageMs * KNOCK_SHARE);
+    },
   };
 }
 
