@@ -40,6 +40,13 @@ describe('loadSecretKey', () => {
     expect(await readdir(join(folder, 'data'))).toEqual(['secret.key']);
   });
 
+  it('makes no key for a database that has one somewhere, and says what to put back', async () => {
+    const loaded = await loadSecretKey(beside(), { mayCreate: false });
+
+    expect(loaded).toMatchObject({ ok: false, fault: expect.stringMatching(/put the file back from the backup/) });
+    await expect(readdir(join(folder, 'data'))).rejects.toThrow();
+  });
+
   it('prints nothing of the key', async () => {
     const loaded = await loadSecretKey(beside());
 

@@ -16,13 +16,16 @@ export type LoadedSecretKey =
 /**
  * The key that wraps all other keys. The file beside the database is made at the first start, whole or not at all, so that two
  * starts at once agree on one key. A file that SECRET_KEY_FILE names is never made: if it is missing, something was not mounted, and
- * a fresh key would make everything stored unreadable.
+ * a fresh key would make everything stored unreadable. The same holds for a database that already has secrets: `mayCreate` is false then.
  */
-export async function loadSecretKey({ database }: Pick<Config, 'database'>): Promise<LoadedSecretKey> {
+export async function loadSecretKey(
+  { database }: Pick<Config, 'database'>,
+  { mayCreate = true }: { readonly mayCreate?: boolean } = {},
+): Promise<LoadedSecretKey> {
   const named = database.secretKeyFile;
   const path = named ?? defaultSecretKeyPath({ database });
   try {
-    const isNew = named === undefined && (await createUnlessThere(path));
+    const isNew = named === undefined && mayCreate && (await createUnlessThere(path));
     const fault = permissionFault((await stat(path)).mode, { path, isNamed: named !== undefined });
     if (fault !== undefined) return { ok: false, path, fault };
     const key = decodeKey(await readFile(path));
@@ -35,7 +38,11 @@ export async function loadSecretKey({ database }: Pick<Config, 'database'>): Pro
       : { ok: true, key: new Secret(key), path, isNew };
   } catch (error) {
     const fix =
-      named === undefined ? 'make its folder writable' : 'SECRET_KEY_FILE must name a file that exists and can be read';
+      named !== undefined
+        ? 'SECRET_KEY_FILE must name a file that exists and can be read'
+        : mayCreate
+          ? 'make its folder writable'
+          : 'put the file back from the backup of this database: without it what is stored cannot be opened';
     return { ok: false, path, fault: `the secret key ${path} cannot be loaded: ${fix} (${describeError(error)})` };
   }
 }

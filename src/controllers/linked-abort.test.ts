@@ -39,7 +39,7 @@ describe('inParallel', () => {
     });
 
     expect(most).toBe(2);
-    expect(done.toSorted()).toEqual([1, 2, 3, 4, 5]);
+    expect(done.toSorted((one, other) => one - other)).toEqual([1, 2, 3, 4, 5]);
   });
 
   it('passes a rejection on when the others have ended', async () => {

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { marketOffers } from '../../test/support/in-memory-provider.ts';
 import { describeWorld } from '../../test/support/world.ts';
 import { MINUTE_MS } from '../core/duration.ts';
-import { offerId } from '../provider/ids.ts';
+import { offerId, providerId } from '../provider/ids.ts';
 import { createOfferRefreshController } from './offer-refresh.ts';
 
 describeWorld('offer refresh', (make) => {
@@ -32,6 +32,36 @@ describeWorld('offer refresh', (make) => {
     const report = await controller.reconcile({ signal: new AbortController().signal });
     expect((report.wakeAt ?? 0) - clock.now()).toBeLessThanOrEqual(5 * MINUTE_MS);
     expect(controller.periodMs).toBe(MINUTE_MS);
+  });
+
+  it('lists a provider of a quick rhythm again at once when its offers have changed, not one whose listings cost something', async () => {
+    const world = await make({
+      providers: [
+        { id: 'quick', capabilities: { offerRefreshMs: 10_000 } },
+        { id: 'slow', capabilities: { offerRefreshMs: 60_000 } },
+      ],
+    });
+    const { providers, book, offers, clock } = world.replica;
+    const settings = { callTimeoutMs: 1_000, backOffMs: MINUTE_MS };
+    const controller = createOfferRefreshController({ providers, book, offers, clock, log: world.log, settings });
+    const calls = () => [world.account('quick').calls('ListOffers'), world.account('slow').calls('ListOffers')];
+    const signal = new AbortController().signal;
+    await controller.reconcile({ signal });
+    await world.run({ withinMs: 2_000 });
+    const [quick = 0, slow = 0] = calls();
+
+    const asked = [
+      controller.refreshSoon(providerId('quick')),
+      controller.refreshSoon(providerId('slow')),
+      controller.refreshSoon(providerId('nobody')),
+    ];
+    await controller.reconcile({ signal });
+
+    expect(asked).toEqual([true, false, false]);
+    expect(calls()).toEqual([quick + 1, slow]);
+    expect(controller.refreshSoon(providerId('quick'))).toBe(true);
+    await controller.reconcile({ signal });
+    expect(calls()).toEqual([quick + 1, slow]); // a second later at the soonest
   });
 
   it('PEER-11.2.18: a failure keeps the stale listing with its error, and is soon asked again, then less and less often', async () => {

@@ -28,10 +28,20 @@ interface OfferRefreshDeps {
   };
 }
 
+export interface OfferRefreshController extends Controller {
+  /**
+   * What the provider offers has just changed: it is listed again soon, if it is one that may be listed every few seconds. The offers of
+   * own machines get new ids with each claim; without this the old ones would be shown until the next listing. True when a pass is called for.
+   */
+  refreshSoon(provider: ProviderId): boolean;
+}
+
 const FIRST_BACK_OFF_MS = 5 * SECOND_MS;
+const QUICK_RHYTHM_MS = 10 * SECOND_MS;
+const SOON_MS = SECOND_MS;
 
 /** Brings listings into the offer book, each provider in its own rhythm; a failure leaves the former listing with its time and the error. */
-export function createOfferRefreshController(deps: OfferRefreshDeps): Controller {
+export function createOfferRefreshController(deps: OfferRefreshDeps): OfferRefreshController {
   const { providers, book, offers, clock, log, settings } = deps;
   const dueMs = new Map<ProviderId, number>();
   const failures = new Map<ProviderId, number>();
@@ -76,6 +86,17 @@ export function createOfferRefreshController(deps: OfferRefreshDeps): Controller
   }
 
   return {
+    refreshSoon(id) {
+      const provider = providers.get(id);
+      const due = dueMs.get(id);
+      if (!provider || due === undefined || failures.has(id)) return false;
+      if (provider.capabilities.offerRefreshMs > QUICK_RHYTHM_MS) return false;
+      const soon = Math.max(clock.monotonicMs(), due - rhythmOf(provider) + SOON_MS);
+      if (soon >= due) return false;
+      dueMs.set(id, soon);
+      return true;
+    },
+
     name: 'offers.refresh',
     periodMs: shortestMs,
     async reconcile({ signal }) {

@@ -27,7 +27,7 @@ export interface VerificationMetrics {
 }
 
 interface VerificationDeps {
-  readonly sessions: Pick<SessionRepository, 'find' | 'findLive' | 'findSecret'>;
+  readonly sessions: Pick<SessionRepository, 'find' | 'findLiveKeys' | 'findSecret'>;
   readonly writer: SessionWriter;
   readonly changes: SessionChanges;
   readonly providers: ReadonlyMap<ProviderId, Provider>;
@@ -47,10 +47,12 @@ interface VerificationDeps {
 
 const PAGE = 5_000;
 const FIRST_INTERVAL_MS = 250;
+/** All that boot at once share so many looks a second: 50 are still looked at every 250 ms, 1,000 every 5 s. */
+const LOOK_SPACING_MS = 5;
 const LEAST_INTERVAL_MS = 10;
 /** A knock costs next to nothing: 250 ms for the first minute, 2.5 s after ten. Asking the provider costs its quota. */
 const KNOCK_SHARE = 1 / 240;
-const ASK_SHARE = 1 / 20;
+const ASK_SHARE = 1 / 18;
 /** A refused login is held against us by newer sshd: keys that arrive late are waited for at this pace. */
 const AFTER_REFUSED_LOGIN_MS = 2 * SECOND_MS;
 /** The address may move while it boots; the provider is asked for it from time to time. */
@@ -68,7 +70,7 @@ export function createVerificationController(deps: VerificationDeps): Controller
     idle: () => pool.idle(),
 
     async reconcile({ signal }) {
-      const waiting = await sessions.findLive({ status: 'provisioning', limit: PAGE });
+      const waiting = await sessions.findLiveKeys({ status: 'provisioning', limit: PAGE });
       let begun = 0;
       for (const { sessionId, ordinal } of waiting) {
         const task = (stopped: AbortSignal) => verify(deps, { sessionId, ordinal }, [stopped, signal]);
@@ -104,7 +106,10 @@ async function verify(deps: VerificationDeps, target: Target, ends: readonly Abo
       if (!after || !isToBeVerified(after, target.ordinal)) return;
       const ageMs = clock.monotonicMs() - startedMs;
       const leftMs = (after.session.phaseDeadlineAt ?? Number.POSITIVE_INFINITY) - clock.now();
-      const pauseMs = Math.min(rounds.pauseMs(ageMs), settings.slowestIntervalMs);
+      const pauseMs = Math.min(
+        Math.max(rounds.pauseMs(ageMs), deps.pool.inFlight * LOOK_SPACING_MS),
+        settings.slowestIntervalMs,
+      );
       await clock.sleep(Math.min(pauseMs, Math.max(leftMs, LEAST_INTERVAL_MS)), signal);
     }
   } catch (error) {

@@ -18,5 +18,3 @@ export function createControllerRepository(store: Store) {
     },
   };
 }
-
-export type ControllerRepository = ReturnType<typeof createControllerRepository>;

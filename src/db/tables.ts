@@ -128,7 +128,10 @@ export function defineTables(kit: Kit) {
       kit.index('sessions_expiry').on(column.desired, column.expiresAt),
       kit.index('sessions_hard_deadline').on(column.desired, column.hardDeadlineAt),
       kit.index('sessions_retired').on(column.phase, column.stoppedAt),
-      kit.index('sessions_unsettled').on(column.status).where(sql`${column.settledCostMicros} is null`),
+      kit
+        .index('sessions_unsettled')
+        .on(column.status)
+        .where(sql`${column.settledCostMicros} is null`),
     ],
   );
 
@@ -391,4 +394,3 @@ export type OfferSnapshotRow = Tables['offerSnapshots']['$inferSelect'];
 export type OfferFailure = Tables['offerFailures']['$inferSelect'];
 export type Stray = Tables['strays']['$inferSelect'];
 export type ControllerRow = Tables['controllers']['$inferSelect'];
-export type Lease = Tables['leases']['$inferSelect'];

@@ -43,6 +43,8 @@ export interface OfferRepository {
   consumerHolds(consumerId: string, offerId: OfferId): Step<boolean>;
   /** How many units of each claimed offer are taken. */
   takenUnits(): Promise<ReadonlyMap<OfferId, number>>;
+  /** How many units of one offer are taken. */
+  takenUnitsOf(offerId: OfferId): Promise<number>;
 }
 
 export function createOfferRepository(store: Store): OfferRepository {
@@ -200,6 +202,8 @@ export function createOfferRepository(store: Store): OfferRepository {
       const held = yield* claimsOfOffer({ offerId });
       return held.some((claim) => claim.consumerId === consumerId);
     },
+
+    takenUnitsOf: async (offerId) => (await store.read(claimsOfOffer({ offerId }))).length,
 
     async takenUnits() {
       const rows = await store.read(countClaims({}));

@@ -2,108 +2,92 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { startFakeDocker, type FakeDocker } from '../../test/support/fake-docker-socket.ts';
+import type { OwnershipTag } from '../provider/ownership-tag.ts';
+import type { Inventory, RunnerRequest, SessionContainer } from '../runner-protocol/messages.ts';
+import type { RunnerLink } from '../runner-protocol/runner-link.ts';
 import { recordingLog } from '../../test/support/log.ts';
-import { aTag, uncancelled } from '../../test/support/provider-calls.ts';
-import { systemClock } from '../core/clock.ts';
-import type { MachinePool } from '../provider/machine-pool.ts';
-import { createLocalRunnerLink } from '../runner-protocol/runner-link.ts';
-import { createRunner } from '../runner/runner.ts';
 import { createMachinePool } from './machine-pool.ts';
 
-const GPUS = [0, 1, 2, 3].map((number) => `GPU-${number}, NVIDIA GeForce RTX 4090, 24564\n`).join('');
-const USE = [10, 30, 50, 70].map((percent, number) => `GPU-${number}, ${percent}\n`).join('');
+const TAG = 'berth-test-00000000000000000000000001-1' as OwnershipTag; // of the pattern
+const uncancelled = { signal: new AbortController().signal };
+const inventory: Inventory = { machineId: 'abcd', machineName: 'here', cpuIds: [0, 1], memoryMib: 8_192, gpus: [] };
 
-/** An nvidia-smi that answers as recorded ones do. */
-async function nvidiaSmi(_: string, args: readonly string[]): Promise<string> {
-  if (args.length === 0) return '| NVIDIA-SMI 550.90.07   Driver Version: 550.90.07   CUDA Version: 12.4 |';
-  return args[0]?.includes('utilization') === true ? USE : GPUS;
+const created: SessionContainer = {
+  instanceId: `abcd-${'0'.repeat(64)}`,
+  tag: TAG,
+  state: 'created',
+  units: ['cpu:0'],
+  cpuIds: [0],
+  memoryMib: 1_024,
+  createdAt: 1,
+};
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'berth-pool-'));
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+/** A runner that has one container, which a start brings to run unless it is told to fail. */
+function aPool({ containers, startFails = false }: { containers: SessionContainer[]; startFails?: boolean }) {
+  const answer = (request: RunnerRequest): unknown => {
+    switch (request.kind) {
+      case 'inventory':
+        return { inventory };
+      case 'list':
+        return { containers };
+      case 'get':
+        return { container: containers.find(({ instanceId }) => instanceId === request.instanceId) };
+      case 'start':
+        if (startFails) throw new Error('the engine went away');
+        return { container: { ...created, tag: request.order.tag } };
+      case 'preflight':
+      case 'stop':
+        return {};
+    }
+  };
+  const link = { call: async (request: RunnerRequest) => answer(request) } as unknown as RunnerLink; // answers as the protocol has it
+  return createMachinePool({
+    link,
+    clock: { now: () => 1_000 },
+    log: recordingLog(),
+    config: { image: 'berth-ssh', priceMicrosPerHour: 0, dataFolder: folder },
+  });
 }
 
-describe('the pool on a machine with four GPUs', () => {
-  let docker: FakeDocker;
-  let folder: string;
-  let pool: MachinePool;
+const order = (slotId: string) => ({ slotId, tag: TAG, sshPublicKeys: ['ssh-ed25519 AAAA'], environment: {} });
 
-  beforeEach(async () => {
-    docker = await startFakeDocker({ cpus: 16, memoryMib: 65_536 });
-    folder = await mkdtemp(join(tmpdir(), 'berth-pool-gpus-'));
-    const log = recordingLog();
-    const config = { publishHost: '127.0.0.1', pidsLimit: 4_096, packageCapabilities: false };
-    const handler = createRunner({ dockerHost: docker.dockerHost, clock: systemClock, log, config, run: nvidiaSmi });
-    pool = createMachinePool({
-      link: createLocalRunnerLink(handler),
-      clock: systemClock,
-      log,
-      config: { image: 'berth-ssh', priceMicrosPerHour: 300_000, dataFolder: folder },
-    });
-  });
-  afterEach(async () => {
-    await docker.close();
-    await rm(folder, { recursive: true, force: true });
-  });
-
-  const start = async (slotId: string, count = 1) =>
-    pool.start({ slotId, tag: aTag(count), sshPublicKeys: ['ssh-ed25519 AAAA'], environment: {} }, uncancelled);
-  const slotOf = async (gpuCount: number) => {
-    const slot = (await pool.listSlots(uncancelled)).find((one) => one.gpuCount === gpuCount);
-    if (slot === undefined) throw new Error(`no slot of ${gpuCount}`);
-    return slot;
-  };
-
-  it('offers blocks of one, two and four at the price of their GPUs', async () => {
-    const slots = await pool.listSlots(uncancelled);
-
-    expect(slots.map((slot) => [slot.gpuCount, slot.cpuCores, slot.priceMicrosPerHour, slot.cudaVersion])).toEqual([
-      ...Array.from({ length: 4 }, () => [1, 4, 300_000, 12.4]),
-      [2, 8, 600_000, 12.4],
-      [2, 8, 600_000, 12.4],
-      [4, 16, 1_200_000, 12.4],
-    ]);
-    expect(new Set(slots.map((slot) => slot.slotId)).size).toBe(7);
-  });
-
-  it('hands the GPUs of the block to the session, tells their mean use, and takes what overlaps off the market', async () => {
-    const started = await start((await slotOf(2)).slotId);
-
-    const [made] = docker.containers.values();
-    expect(made?.body.HostConfig?.['DeviceRequests']).toMatchObject([{ DeviceIDs: ['GPU-0', 'GPU-1'] }]);
-    expect(made?.body.HostConfig?.['CpusetCpus']).toBe('0,1,2,3,4,5,6,7');
-    expect((await pool.get(started.instanceId, uncancelled))?.gpuPercent).toBe(20);
-    expect((await pool.listSlots(uncancelled)).map((slot) => slot.gpuCount)).toEqual([1, 1, 2]);
-  });
-
-  it('refuses a slot that overlaps one that was just taken', async () => {
-    const [four, one] = [await slotOf(4), await slotOf(1)];
-    await start(one.slotId, 1);
-
-    await expect(start(four.slotId, 2)).rejects.toMatchObject({ name: 'PoolError', kind: 'full' });
-
-    expect(docker.containers.size).toBe(1);
-  });
-
-  it('lists a paused session as no end', async () => {
-    await start((await slotOf(1)).slotId);
-    for (const container of docker.containers.values()) container.status = 'paused';
+describe('a container that was made and not started', () => {
+  it('REL-A2: has failed when another life of the broker made it, by list and by id', async () => {
+    const pool = aPool({ containers: [created] });
 
     const [listed] = await pool.list(uncancelled);
+    const got = await pool.get(created.instanceId, uncancelled);
 
-    expect(['starting', 'paused']).toContain(listed?.state);
+    expect(listed).toMatchObject({ state: 'failed', failure: expect.stringMatching(/made and never started/) });
+    expect(got).toEqual(listed);
   });
 
-  it('knows nothing of an id that no machine of ours gave out, and has nothing to stop there', async () => {
-    expect(await pool.get('sim-1', uncancelled)).toBeUndefined();
-    await pool.stop('sim-1', uncancelled);
+  it('is starting while this process starts it', async () => {
+    const containers: SessionContainer[] = [];
+    const pool = aPool({ containers });
+    const [slot] = await pool.listSlots(uncancelled);
 
-    expect(docker.requests).toEqual([]);
+    const started = await pool.start(order(slot?.slotId ?? ''), uncancelled);
+    containers.push(created);
+
+    expect(started.state).toBe('starting');
+    expect(await pool.list(uncancelled)).toMatchObject([{ state: 'starting' }]);
   });
 
-  it('says in the preflight what the machine lacks', async () => {
-    expect(await pool.preflight(uncancelled)).toBeUndefined();
-    docker.images.clear();
-    expect(await pool.preflight(uncancelled)).toMatch(/image berth-ssh is not on this machine/);
-    await docker.close();
-    expect(await pool.preflight(uncancelled)).toMatch(/no Docker engine at/);
-    docker = await startFakeDocker();
+  it('has failed when its start failed half-way', async () => {
+    const containers: SessionContainer[] = [];
+    const pool = aPool({ containers, startFails: true });
+    const [slot] = await pool.listSlots(uncancelled);
+
+    await expect(pool.start(order(slot?.slotId ?? ''), uncancelled)).rejects.toThrow();
+    containers.push(created);
+
+    expect(await pool.list(uncancelled)).toMatchObject([{ state: 'failed' }]);
   });
 });

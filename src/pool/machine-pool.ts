@@ -42,6 +42,11 @@ export function createMachinePool({
   log: Log;
   config: MachinePoolConfig;
 }): MachinePool {
+  /**
+   * Tags of the containers that this process makes or has made; one a session, for the life of the process, since a list that was begun
+   * before a container started may be answered after it.
+   */
+  const ownStarts = new Set<string>();
   const generations = createSlotGenerations({ folder: config.dataFolder, clock, log });
 
   async function ask<Kind extends RunnerRequestKind>(
@@ -67,6 +72,17 @@ export function createMachinePool({
       return slot;
     }
     throw new PoolError('full', `slot ${slotId} is no longer free on this machine`);
+  }
+
+  /** A container that was made, and that nobody is starting, was left behind by a process that died: it will never run. */
+  function describe(container: SessionContainer): PoolInstance {
+    const instance = toPoolInstance(container);
+    if (container.state !== 'created' || ownStarts.has(container.tag)) return instance;
+    return {
+      ...instance,
+      state: 'failed',
+      failure: 'the container was made and never started: the broker was stopped in between',
+    };
   }
 
   async function preflight(options: CallOptions): Promise<string | undefined> {
@@ -101,21 +117,27 @@ export function createMachinePool({
       const { containers } = await ask<'list'>({ kind: 'list', utilisation: 'omit' }, options);
       // An order with the same tag is the same attempt: what it made is returned, and finished where it was cut off (J17).
       const existing = containers.find((container) => container.tag === request.tag);
-      if (existing !== undefined && existing.state !== 'starting') return toPoolInstance(existing);
-      const share = existing ?? (await claim(request.slotId, containers, options));
-      const { container } = await ask<'start'>({ kind: 'start', order: orderOf(request, share, config.image) }, options);
-      log.info({ tag: request.tag, instanceId: container.instanceId, units: share.units }, 'session container started');
-      return toPoolInstance(container);
+      if (existing !== undefined && existing.state !== 'starting' && existing.state !== 'created') return describe(existing);
+      ownStarts.add(request.tag);
+      try {
+        const share = existing ?? (await claim(request.slotId, containers, options));
+        const { container } = await ask<'start'>({ kind: 'start', order: orderOf(request, share, config.image) }, options);
+        log.info({ tag: request.tag, instanceId: container.instanceId, units: share.units }, 'session container started');
+        return describe(container);
+      } catch (error) {
+        ownStarts.delete(request.tag); // if something of it is left, nobody will start it
+        throw error;
+      }
     },
     async get(instanceId, options) {
       const name = InstanceName.safeParse(instanceId);
       if (!name.success) return undefined; // no machine of ours ever gave out such an id
       const { container } = await ask<'get'>({ kind: 'get', instanceId: name.data }, options);
-      return container === undefined ? undefined : toPoolInstance(container);
+      return container === undefined ? undefined : describe(container);
     },
     async list(options) {
       const { containers } = await ask<'list'>({ kind: 'list', utilisation: 'include' }, options);
-      return containers.map(toPoolInstance);
+      return containers.map(describe);
     },
     async stop(instanceId, options) {
       const name = InstanceName.safeParse(instanceId);
@@ -168,7 +190,7 @@ function toPoolInstance(container: SessionContainer): PoolInstance {
   return {
     instanceId: container.instanceId,
     tag: container.tag,
-    state: container.state,
+    state: container.state === 'created' ? 'starting' : container.state,
     ...(container.failure !== undefined && { failure: container.failure }),
     ...(container.ssh !== undefined && { ssh: sshOf(container.ssh) }),
     ...(container.cpuPercent !== undefined && { cpuPercent: container.cpuPercent }),

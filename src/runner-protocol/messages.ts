@@ -53,7 +53,7 @@ const UnitName = z
 export const SessionContainer = z.strictObject({
   instanceId: InstanceName,
   tag: z.string().min(1).max(200).describe('the ownership tag it is labelled with, exactly as read'),
-  state: z.enum(['starting', 'running', 'stopping', 'paused', 'failed']),
+  state: z.enum(['created', 'starting', 'running', 'stopping', 'paused', 'failed']),
   failure: z.string().max(400).optional().describe('why it failed: exit code and last log line'),
   ssh: z
     .strictObject({

@@ -69,6 +69,8 @@ export function createContainerReader(deps: {
     switch (found.State.Status) {
       case 'running':
         return describeRunning(found, common, { utilisation, signal });
+      case 'created':
+        return { ...common, state: 'created' };
       case 'paused':
         return { ...common, state: 'paused' };
       case 'removing':

@@ -195,7 +195,7 @@ describe('the runner', () => {
       return (await link.call({ kind: 'get', instanceId: container.instanceId }, options)).container;
     };
 
-    expect((await stateWhen('created'))?.state).toBe('starting');
+    expect((await stateWhen('created'))?.state).toBe('created');
     expect((await stateWhen('paused'))?.state).toBe('paused');
     expect((await stateWhen('removing'))?.state).toBe('stopping');
     expect((await stateWhen('a word of tomorrow'))?.state).toBe('starting');

@@ -29,7 +29,7 @@ import { FAILURE_REASONS, STOP_REASONS } from '../sessions/session-state.ts';
 import { createSessionWriter } from '../sessions/session-writer.ts';
 import { createSightingRepository } from '../sessions/sighting-repository.ts';
 import { SSH_FAILURE_KINDS } from '../ssh/ssh-failure.ts';
-import { checkSecretKey, settleDeploymentId } from './identity.ts';
+import { checkSecretKey, KEY_CANARY, settleDeploymentId } from './identity.ts';
 import { concernedBy, createLifeCycle } from './life-cycle.ts';
 import { createLocalPool } from './local-pool.ts';
 import { recordChange } from './metrics-recorder.ts';
@@ -49,8 +49,6 @@ export interface CoreDeps {
   /** The disk failed under the database: the process has to end at once. */
   readonly onFatal: (error: StoreError) => void;
 }
-
-export type Core = Awaited<ReturnType<typeof createCore>>;
 
 const STALE_REFRESHES = 3;
 /** How often a controller's state is written although nothing went wrong. */
@@ -79,11 +77,11 @@ export async function createCore({
   const undo: (() => Promise<void>)[] = [() => store.close()];
   try {
     // after the database: where that is refused, nothing is left beside it
-    const secretKey = await loadSecretKey(config);
+    const installation = createInstallationRepository(store);
+    const secretKey = await loadSecretKey(config, { mayCreate: (await installation.read(KEY_CANARY)) === undefined });
     if (!secretKey.ok) throw new StartRefused(secretKey.fault);
     if (secretKey.isNew) log.info({ path: secretKey.path }, 'key-encryption key made: keep it with every backup');
     const envelope = createEnvelope(secretKey.key);
-    const installation = createInstallationRepository(store);
     await checkSecretKey(installation, envelope, secretKey.path);
     const deploymentId = await settleDeploymentId(installation, { configured: config.lifecycle.deploymentId, random });
     const clock = createSteadyClock({
@@ -206,6 +204,9 @@ export async function createCore({
     changes.onAny((change) => {
       recordChange(metrics, change);
       for (const offerId of change.releasedOffers) desk.claimsChanged(offerId);
+      const took = change.events.some(({ kind }) => kind === 'instance.created');
+      if ((took || change.releasedOffers.length > 0) && lifeCycle.refreshSoon(change.session.provider))
+        driver.activate('offers.refresh');
       if (change.failures.length > 0) driver.activate('offers.refresh');
       for (const name of concernedBy(change)) driver.activate(name);
     });

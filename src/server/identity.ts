@@ -7,6 +7,9 @@ import { StartRefused } from './start-refused.ts';
 const ALPHABET = 'abcdefghijklmnopqrstuvwxyz0123456789';
 const LENGTH = 8;
 
+/** Where the text stands that only the right key opens. */
+export const KEY_CANARY = 'key_canary';
+
 /**
  * Which installation this is: generated at the first start, or as configured, and stored in the database for good. Instances that were
  * tagged under another id would be nobody's, so a different one in the environment is refused (REL-B9).
@@ -37,7 +40,7 @@ function generate(random: Pick<Random, 'bytes'>): string {
 
 /** Whether the key-encryption key is the one that sealed what is stored; refused before anything is sealed under another. */
 export async function checkSecretKey(installation: InstallationRepository, envelope: Envelope, path: string): Promise<void> {
-  const checked = envelope.checkCanary(await installation.keepFirst('key_canary', envelope.makeCanary()));
+  const checked = envelope.checkCanary(await installation.keepFirst(KEY_CANARY, envelope.makeCanary()));
   if (checked.ok) return;
   throw new StartRefused(
     `the key in ${path} is not the one that sealed the secrets of this database. Put the right file back (it is part of every backup), ` +

@@ -58,6 +58,8 @@ export interface LifeCycleDeps {
 
 export interface LifeCycle {
   readonly controllers: readonly Controller[];
+  /** The provider's offers have just changed; true when a pass of their controller is called for. */
+  refreshSoon(provider: ProviderId): boolean;
   /** Ends the tasks that only look and wait; calls that change something are left to finish. */
   abandonWaits(reason: Error): void;
   /** Cuts short whatever the controllers have under way. */
@@ -90,15 +92,16 @@ export function createLifeCycle(deps: LifeCycleDeps): LifeCycle {
     return pool;
   };
 
+  const offerRefresh = createOfferRefreshController({
+    ...deps,
+    settings: {
+      callTimeoutMs,
+      backOffMs: config.inventory.backoffMs,
+      ...(config.inventory.refreshMs === undefined ? {} : { refreshMs: config.inventory.refreshMs }),
+    },
+  });
   const controllers: Controller[] = [
-    createOfferRefreshController({
-      ...deps,
-      settings: {
-        callTimeoutMs,
-        backOffMs: config.inventory.backoffMs,
-        ...(config.inventory.refreshMs === undefined ? {} : { refreshMs: config.inventory.refreshMs }),
-      },
-    }),
+    offerRefresh,
     createProvisioningController({
       ...deps,
       offers: deps.desk,
@@ -168,6 +171,7 @@ export function createLifeCycle(deps: LifeCycleDeps): LifeCycle {
   ];
   return {
     controllers,
+    refreshSoon: (provider) => offerRefresh.refreshSoon(provider),
     abandonWaits: (reason) => {
       for (const pool of waits) pool.stop(reason);
     },

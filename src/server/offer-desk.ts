@@ -32,10 +32,10 @@ export function createOfferDesk({
   let counting: Promise<void> | undefined;
 
   async function recount(): Promise<void> {
-    while (changed.size > 0) {
-      changed.clear();
+    for (const id of changed) {
+      changed.delete(id); // before it is counted: what changes meanwhile is counted again
       try {
-        book.replaceClaims(await offers.takenUnits());
+        book.setClaims(id, await offers.takenUnitsOf(id));
       } catch (error) {
         log.error({ error: describeError(error) }, 'claims could not be counted; offers may be shown that are taken');
       }

@@ -227,6 +227,15 @@ export function createSessionRepository(store: Store) {
       .orderBy(asc(attempts.dueAt), asc(attempts.sessionId))
       .limit(values.limit),
   );
+  const findLiveKeys = statement('attempt.find-live-keys', (query, values: { status: SessionStatus; limit: number }) =>
+    query
+      .select({ sessionId: attempts.sessionId, ordinal: attempts.ordinal })
+      .from(attempts)
+      .innerJoin(sessions, eq(sessions.id, attempts.sessionId))
+      .where(and(eq(attempts.state, 'live'), eq(sessions.status, values.status), eq(sessions.desired, 'run')))
+      .orderBy(asc(attempts.dueAt), asc(attempts.sessionId))
+      .limit(values.limit),
+  );
   const findHeld = statement('attempt.find-held', (query, values: { provider: ProviderId }) =>
     query
       .select()
@@ -481,6 +490,9 @@ export function createSessionRepository(store: Store) {
     async nextDueAttemptAt(state: AttemptState, now: EpochMs): Promise<EpochMs | undefined> {
       return instant((await store.read(nextDueAttempt({ state, now }))).at(0)?.at);
     },
+    /** The same by their keys alone, for who looks often. */
+    findLiveKeys: (request: { status: SessionStatus; limit: number }): Promise<Pick<Attempt, 'sessionId' | 'ordinal'>[]> =>
+      store.read(findLiveKeys(request)),
     /** Live attempts of sessions in a status, whose consumers still want them. */
     async findLive(request: { status: SessionStatus; limit: number }): Promise<Attempt[]> {
       return (await store.read(findLive(request))).map(({ attempt }) => attempt);

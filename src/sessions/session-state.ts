@@ -1,4 +1,4 @@
-import type { Attempt, AttemptState, Session, SessionPhase, SessionStatus } from '../db/tables.ts';
+import type { Attempt, AttemptState, Session, SessionStatus } from '../db/tables.ts';
 
 /**
  * The life of a session, in the six words of the wire.
@@ -75,9 +75,6 @@ export function actionsOf(session: Pick<Session, 'status'>): SessionAction[] {
       return ['delete'];
   }
 }
-
-/** Phases in which the session waits for an attempt to be begun. */
-export const AWAITING_ATTEMPT: readonly SessionPhase[] = ['queued', 'retrying'];
 
 /** Something may exist at the provider that is not known to be gone. */
 export function mayExist(state: AttemptState): boolean {

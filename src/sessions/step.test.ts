@@ -525,6 +525,16 @@ describe('create', () => {
     expect(story.session).toMatchObject({ status: 'provisioning', phase: 'booting' });
   });
 
+  it('REL-A2: what an unknown create made and is dead means that the create did not work, and the offer is tried again', () => {
+    const found = storyAt('unknown').tell(seen(anInstance('failed'), 'list'));
+    const answered = storyAt('intent').tell({ kind: 'create_accepted', ordinal: 1, instance: anInstance('failed') });
+
+    expect(found.attempt()).toMatchObject({ state: 'destroying', outcome: 'create_lost' });
+    expect(found.session).toMatchObject({ status: 'provisioning', phase: 'retrying', desired: 'run' });
+    expect(answered.attempt()).toMatchObject({ state: 'destroying', outcome: 'instance_stopped' });
+    expect(answered.session).toMatchObject({ status: 'stopping', reason: 'instance_stopped' });
+  });
+
   it('REL-A2: what an unknown create made is destroyed when nobody wants it any more', () => {
     const story = storyAt('unknown').tell(stop, seen(anInstance('running'), 'list'));
 

@@ -161,7 +161,7 @@ function beginAttempt(draft: Draft, attempt: Attempt): void {
 function createAccepted(draft: Draft, attempt: Attempt, instance: Instance, rules: StepRules): void {
   if (instance.tag !== attempt.tag || instance.id.length === 0)
     return createUnknown(draft, attempt, 'the provider answered with an instance that does not bear the tag of this attempt');
-  seen(draft, attempt, instance, rules);
+  seen(draft, attempt, instance, rules, 'answered');
 }
 
 function createRefused(draft: Draft, attempt: Attempt, refusal: Refusal): void {
@@ -196,12 +196,14 @@ function sight(draft: Draft, attempt: Attempt, fact: Extract<Fact, { kind: 'seen
   seen(draft, attempt, instance, rules);
 }
 
-function seen(draft: Draft, attempt: Attempt, instance: Instance, rules: StepRules): void {
+type FirstSight = 'answered' | 'found';
+
+function seen(draft: Draft, attempt: Attempt, instance: Instance, rules: StepRules, firstSight: FirstSight = 'found'): void {
   if (isTwin(attempt, instance)) return;
   switch (attempt.state) {
     case 'intent':
     case 'unknown':
-      return adopt(draft, attempt, instance, rules);
+      return adopt(draft, attempt, instance, rules, firstSight);
     case 'live':
       return observe(draft, attempt, instance, rules);
     case 'destroying':
@@ -232,7 +234,7 @@ export function isTwin(attempt: Pick<Attempt, 'state' | 'instanceId'>, instance:
   );
 }
 
-function adopt(draft: Draft, attempt: Attempt, instance: Instance, rules: StepRules): void {
+function adopt(draft: Draft, attempt: Attempt, instance: Instance, rules: StepRules, firstSight: FirstSight): void {
   const { session, now } = draft;
   setAttempt(draft, attempt, {
     state: 'live',
@@ -250,7 +252,11 @@ function adopt(draft: Draft, attempt: Attempt, instance: Instance, rules: StepRu
   const unwanted = session.desired === 'gone' || hopefulAttempt(draft) !== attempt;
   if (unwanted) return beginDestroy(draft, attempt);
   enterPhase(draft, 'booting', now + bootTimeoutMs(draft, rules));
-  if (!failIfTooDear(draft, attempt, rate)) failIfDead(draft, attempt, instance);
+  if (failIfTooDear(draft, attempt, rate)) return;
+  // found dead behind a create that nobody answered: the create did not work, which says nothing of the offer
+  if (firstSight === 'found' && instance.state === 'failed')
+    return attemptFailed(draft, attempt, 'create_lost', `what the create left behind has failed: ${instance.reason}`);
+  failIfDead(draft, attempt, instance);
 }
 
 /** The cap holds for the real price, which some providers tell only when it boots (REL-A10). Who runs keeps running, at the new price. */

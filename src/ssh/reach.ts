@@ -17,11 +17,6 @@ export interface SshTarget {
 
 export type Route = SshRoute | 'dial';
 
-export interface ReachDeps {
-  readonly clock: Pick<Clock, 'timeoutSignal' | 'monotonicMs'>;
-  readonly resolve: Resolve;
-}
-
 /** A byte stream to the route's sshd. Throws SshError, AddressRefused, or the signal's reason. */
 export async function openRoute(
   target: Omit<SshTarget, 'access'>,
