@@ -1,3 +1,4 @@
+import { intentOf } from '../../src/sessions/intent.ts';
 import { systemClock } from '../../src/core/clock.ts';
 import { HOUR_MS, MINUTE_MS } from '../../src/core/duration.ts';
 import { createIds } from '../../src/core/ids.ts';
@@ -104,41 +105,16 @@ function newAttempt({ session }: SessionRecord, offer: Offer): Attempt {
   const deployment = parseDeploymentId('benchmark');
   if (deployment === undefined) throw new Error('the deployment id of the benches breaks the rule');
   const { id, createdAt: at } = session;
-  return {
+  return intentOf({
     sessionId: id,
     ordinal: 1,
     tag: ownershipTag({ deployment, sessionId: id, ordinal: 1 }),
-    state: 'intent',
-    provider: offer.provider,
-    offerId: offer.id,
-    machineId: offer.machineId ?? null,
     offer,
-    instanceId: null,
-    instanceState: null,
-    ssh: {},
-    hostKey: null,
-    probePublicKey: SSH_KEY,
-    probeSecretId: `sec_${id.slice(4)}`,
     priceMicrosPerHour: offer.priceMicrosPerHour,
     capMicrosPerHour: offer.priceMicrosPerHour * 2,
-    intentAt: at,
-    createDeadlineAt: at + 30_000,
-    acceptedAt: null,
-    runningAt: null,
-    firstSeenAt: null,
-    lastSeenAt: null,
-    absences: [],
-    destroyRequestedAt: null,
-    destroyTries: 0,
-    destroyAnsweredAt: null,
-    goneAcceptedAt: null,
-    goneVerifiedAt: null,
-    tombstoneUntil: null,
-    outcome: null,
-    error: null,
-    dueAt: at + 60_000,
-    billingSequence: 0,
-    billingRate: null,
-    billingSince: null,
-  };
+    probe: { publicKey: SSH_KEY, secretId: `sec_${id.slice(4)}` },
+    at,
+    fenceMs: 30_000,
+    callTimeoutMs: 30_000,
+  });
 }

@@ -14,6 +14,7 @@ import { ProviderError, provesNothingCreated } from '../provider/provider-error.
 import type { CreateRequest, Provider } from '../provider/provider.ts';
 import { secretRow } from '../sessions/commands/request-session.ts';
 import type { Fact, Refusal } from '../sessions/fact.ts';
+import { intentOf } from '../sessions/intent.ts';
 import { termsOf, type OfferDesk } from '../sessions/offer-desk.ts';
 import { retryAfter } from '../sessions/retry-rules.ts';
 import type { SessionRecord } from '../sessions/session-record.ts';
@@ -271,7 +272,6 @@ function newAttempt(
   const pair = generateSshKeyPair(tag);
   const probeSecretId = ids.secret();
   const sealed = envelope.seal(pair.privateKey, { id: probeSecretId, purpose: 'probe_key', context: session.id });
-  const createDeadlineAt = now + settings.createFenceMs;
   return {
     secret: secretRow({
       id: probeSecretId,
@@ -281,44 +281,19 @@ function newAttempt(
       createdAt: now,
       expiresAt: null,
     }),
-    attempt: {
+    attempt: intentOf({
       sessionId: session.id,
       ordinal,
       tag,
-      state: 'intent',
-      provider: offer.provider,
-      offerId: offer.id,
-      machineId: offer.machineId ?? null,
       offer,
-      instanceId: null,
-      instanceState: null,
-      ssh: {},
-      hostKey: null,
-      probePublicKey: pair.publicKey,
-      probeSecretId,
       priceMicrosPerHour: price,
       capMicrosPerHour:
         session.request.maxPriceMicrosPerHour ?? Math.ceil((price * (100 + settings.priceTolerancePercent)) / 100),
-      intentAt: now,
-      createDeadlineAt,
-      acceptedAt: null,
-      runningAt: null,
-      firstSeenAt: null,
-      lastSeenAt: null,
-      absences: [],
-      destroyRequestedAt: null,
-      destroyTries: 0,
-      destroyAnsweredAt: null,
-      goneAcceptedAt: null,
-      goneVerifiedAt: null,
-      tombstoneUntil: null,
-      outcome: null,
-      error: null,
-      dueAt: createDeadlineAt + provider.capabilities.createTimeoutMs,
-      billingSequence: 0,
-      billingRate: null,
-      billingSince: null,
-    },
+      probe: { publicKey: pair.publicKey, secretId: probeSecretId },
+      at: now,
+      fenceMs: settings.createFenceMs,
+      callTimeoutMs: provider.capabilities.createTimeoutMs,
+    }),
   };
 }
 
