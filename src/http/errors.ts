@@ -91,7 +91,9 @@ export function sendError({ log }: ErrorsDeps, thrown: unknown, request: Fastify
     );
   if (error.internal !== undefined) log.warn({ requestId: request.id, internal: error.internal }, 'request refused');
   if (error.code === 'unauthorized') void reply.header('www-authenticate', 'Bearer');
-  if (status === 503 && !reply.hasHeader('retry-after')) void reply.header('retry-after', '5');
+  // where the same request cannot succeed, nobody is told to repeat it
+  if (status === 503 && error.details['retry_suggested'] !== false && !reply.hasHeader('retry-after'))
+    void reply.header('retry-after', '5');
   return reply
     .code(status)
     .type('application/json; charset=utf-8')

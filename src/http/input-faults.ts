@@ -47,6 +47,7 @@ export function faultsOf(
       case 'invalid_value':
         return fault(choiceMessage(issue.values.map(String), valueAt(input, path)));
       case 'too_small':
+        if (issue.minimum === 1 && unit(issue.origin) !== '') return fault('must not be empty');
         return fault(
           `must ${sized(issue.origin)} ${issue.inclusive === false ? 'more than' : 'at least'} ${issue.minimum}${unit(issue.origin)}`,
         );

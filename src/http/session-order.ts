@@ -37,7 +37,7 @@ export function sessionOrderOf({ body, consumerId, idempotencyKey, settings }: O
   checkTarget(body, fault);
   for (const provider of body.provider ?? []) {
     if (!settings.providers.some(({ id }) => id === provider))
-      fault('provider', `provider not found: ${provider}; on are ${settings.providers.map(({ id }) => id).join(', ')}`);
+      fault('provider', `not found: ${provider}; on are ${settings.providers.map(({ id }) => id).join(', ')}`);
   }
   const reservationMinutes = reservationOf(body, settings, fault);
   const image = body.image || body.docker_image || undefined;
@@ -125,7 +125,7 @@ function storedRequest(
     sshTimeoutMinutes: body.ssh_timeout_minutes || undefined,
     autoRetry,
     maxRetries,
-    retryScope: body.retry_scope ?? 'same_gpu',
+    retryScope: body.retry_scope || 'same_gpu',
     storagePolicy: body.storage_policy || 'destroy',
     launchMode: 'ssh',
   });

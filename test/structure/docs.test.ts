@@ -38,6 +38,9 @@ describe('the documents', () => {
       ...listSettings().flatMap(({ settings }) => settings.flatMap(({ variable, aliases = [] }) => [variable, ...aliases])),
       ...providerModules.flatMap((module) => listProviderSettings(module).map(({ variable }) => variable)),
       ...[...read('deploy/ci/rent-for-a-run.sh').matchAll(/\bBERTH_[A-Z_]+\b/g)].map(([name]) => name),
+      ...['bench/support/scratch.ts', 'bench/support/broker-process.ts'].flatMap((file) =>
+        [...read(file).matchAll(/\bBENCH_[A-Z_]+\b/g)].map(([name]) => name),
+      ),
       'BERTH_TAG',
       'POSTGRES_PASSWORD',
     ]);

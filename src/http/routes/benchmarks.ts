@@ -32,7 +32,11 @@ export const benchmarkRoutes: FastifyPluginAsyncZod = async (app) => {
         response: errorAnswers(401, 429, 503),
       },
       handler: () => {
-        throw new BrokerError({ code: 'unavailable', message: 'benchmarks are not available in this version' });
+        throw new BrokerError({
+          code: 'unavailable',
+          message: 'benchmarks are not available in this version',
+          details: { retry_suggested: false },
+        });
       },
     });
 };

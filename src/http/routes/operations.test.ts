@@ -102,7 +102,7 @@ describe('GET /api/v1/offer-health', () => {
         offerId: 'memory-ask-1' as never, // a brand is made in src/provider only
         machineId: null,
         gpuType: 'RTX 4090',
-        kind: 'capacity',
+        kind: 'stale_inventory',
         reason: 'the offer is gone',
         at: world.clock.now() - 1_000,
       }),
@@ -113,7 +113,7 @@ describe('GET /api/v1/offer-health', () => {
 
     expect(answer.json()).toMatchObject({
       count: 1,
-      offers: [{ offer_id: 'memory-ask-1', is_suppressed: true, last_failure_type: 'capacity' }],
+      offers: [{ offer_id: 'memory-ask-1', is_suppressed: true, last_failure_type: 'stale_inventory' }],
       gpu_types: [{ gpu_type_key: 'memory:RTX 4090', failed_offer_count: 1, is_degraded: false }],
     });
     expect(none.json()).toMatchObject({ offers: [], count: 0 });

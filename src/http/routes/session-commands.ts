@@ -129,7 +129,7 @@ export const sessionCommandRoutes: FastifyPluginAsyncZod<CommandDeps> = async (a
       const minutes = Math.ceil(request.body.additional_hours * 60 - 1e-6);
       const { session } = stillThere(await extendSession(known.id, minutes), known.id);
       return {
-        message: `session extended by ${minutes} minutes`,
+        message: `session extended by ${minutes} minute${minutes === 1 ? '' : 's'}`,
         session_id: session.id,
         new_expires_at: wireTime(session.expiresAt),
         reservation_minutes: session.reservationMinutes,

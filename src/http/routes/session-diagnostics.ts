@@ -62,7 +62,7 @@ export const sessionDiagnosticsRoute: FastifyPluginAsyncZod<Pick<HttpDeps, 'sess
         throw new BrokerError({
           code: 'invalid_request',
           message: `diagnose session: it is ${session.status}, and only a running one can be looked at; its events tell what happened`,
-          details: { session_id: session.id, status: session.status, reason: session.reason },
+          details: present({ session_id: session.id, status: session.status, reason: session.reason ?? undefined }),
         });
       const attempt = currentAttempt(record);
       const now = clock.now();

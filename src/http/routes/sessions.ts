@@ -2,7 +2,7 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { SECOND_MS } from '../../core/duration.ts';
 import { isSessionId } from '../../core/ids.ts';
-import { SESSION_STATUSES } from '../../sessions/session-state.ts';
+import { isEnded, SESSION_STATUSES } from '../../sessions/session-state.ts';
 import { listenerGone } from '../client-gone.ts';
 import type { HttpDeps } from '../http-deps.ts';
 import { invalidInput } from '../input-faults.ts';
@@ -82,7 +82,7 @@ export const sessionRoutes: FastifyPluginAsyncZod<SessionsDeps> = async (app, { 
         tags: ['sessions'],
         params: z.object({ id: z.string() }),
         querystring: z.strictObject({
-          wait: waitSeconds.optional().describe('Seconds to wait for one of status; the state so far when time is up.'),
+          wait: waitSeconds.optional().describe('Seconds to wait for one of status, or for the end; the state so far when time is up.'),
           status: repeatable.optional().describe('What to wait for; running, stopped and failed unless given.'),
         }),
         response: {
@@ -99,7 +99,8 @@ export const sessionRoutes: FastifyPluginAsyncZod<SessionsDeps> = async (app, { 
       let record = await sessionOf(sessions, request, request.params.id);
       if (wait > 0 && !status.includes(record.session.status)) {
         const { id } = record.session;
-        const until = ({ session }: typeof record) => status.includes(session.status);
+        // nothing comes after an end status, so a wait for any other ends with it
+        const until = ({ session }: typeof record) => status.includes(session.status) || isEnded(session);
         const signal = listenerGone(reply, shutdown);
         record = (await waiter.wait({ id, until, timeoutMs: wait * SECOND_MS, signal })) ?? record;
       }

@@ -88,7 +88,7 @@ export const SessionRequest = z
     auto_retry: z.boolean().optional().describe('Try another offer when this one proves to be gone or does not boot.'),
     max_retries: z.int().min(0).max(1_000).optional().describe('With auto_retry: 1 to 5; 0 means 3, more than 5 means 5.'),
     retry_scope: z
-      .enum(['same_gpu', 'same_vram', 'any'])
+      .enum(['', 'same_gpu', 'same_vram', 'any'])
       .optional()
       .describe('Where the replacement is looked for; same_gpu unless given.'),
     max_attempts: z.int().min(1).max(100).optional().describe('Create calls at most, over all offers.'),
@@ -99,7 +99,7 @@ export const SessionRequest = z
     launch_mode: onlyDefault(['', 'ssh'], 'entrypoint is not available yet; leave it out or send ssh').describe('ssh.'),
     model_id: onlyDefault([''], 'is not available yet; leave it out').describe('Not available yet.'),
     quantization: onlyDefault([''], 'is not available yet; leave it out').describe('Not available yet.'),
-    template_hash_id: onlyDefault([''], 'templates are not available yet; leave it out and name an image').describe(
+    template_hash_id: onlyDefault([''], 'is not available yet; leave it out and name an image').describe(
       'Not available yet.',
     ),
     exposed_ports: z
