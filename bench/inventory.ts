@@ -68,7 +68,7 @@ function appOf(book: OfferBook): Promise<FastifyInstance> {
       maxAttempts: 6,
       providers: [{ id: SIMULATED, simulated: true }],
     },
-    access: { keysOn: false, authenticate: unused },
+    access: { keysOn: false, localOnly: false, authenticate: unused },
     book,
     failures: { failuresSince: unused },
     ledger: { billOfSession: unused, summary: unused },

@@ -32,7 +32,7 @@ const standIns: HttpDeps = {
     maxAttempts: 6,
     providers: [],
   },
-  access: { keysOn: false, authenticate: unused },
+  access: { keysOn: false, localOnly: false, authenticate: unused },
   book: { page: unused, etag: unused, item: unused },
   failures: { failuresSince: unused },
   ledger: { billOfSession: unused, summary: unused },

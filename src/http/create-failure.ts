@@ -4,8 +4,11 @@ import type { SessionRecord } from '../sessions/session-record.ts';
 import { FAILURE_REASONS, type FailureReason } from '../sessions/session-state.ts';
 import { present } from './present.ts';
 
-/** What the client is told when no provider ever accepted a create for its session; undefined while that is open or was not so. */
-export function createFailureOf({ session, attempts }: SessionRecord): BrokerError | undefined {
+/**
+ * What the client is told when no provider ever accepted a create for its session; undefined while that is open or was not so.
+ * `keyed`: the request had an Idempotency-Key, to which this stays the answer.
+ */
+export function createFailureOf({ session, attempts }: SessionRecord, keyed: boolean): BrokerError | undefined {
   const reason = FAILURE_REASONS.find((known) => known === session.reason);
   if (session.status !== 'failed' || reason === undefined || attempts.some(({ acceptedAt }) => acceptedAt !== null))
     return undefined;
@@ -20,7 +23,7 @@ export function createFailureOf({ session, attempts }: SessionRecord): BrokerErr
       offer_id: session.offerId,
       provider: session.provider,
       retry_suggested: retrySuggested,
-      message: advice,
+      message: keyed ? `${advice} That takes a new Idempotency-Key: this one keeps its answer.` : advice,
       tried: attempts.map(({ offerId, provider, outcome, error }) =>
         present({ offer_id: offerId, provider, outcome: outcome ?? undefined, error: error ?? undefined }),
       ),

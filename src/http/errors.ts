@@ -91,13 +91,16 @@ export function sendError({ log }: ErrorsDeps, thrown: unknown, request: Fastify
     );
   if (error.internal !== undefined) log.warn({ requestId: request.id, internal: error.internal }, 'request refused');
   if (error.code === 'unauthorized') void reply.header('www-authenticate', 'Bearer');
-  // where the same request cannot succeed, nobody is told to repeat it
-  if (status === 503 && error.details['retry_suggested'] !== false && !reply.hasHeader('retry-after'))
-    void reply.header('retry-after', '5');
+  if (status === 503 && mayRepeat(error) && !reply.hasHeader('retry-after')) void reply.header('retry-after', '5');
   return reply
     .code(status)
     .type('application/json; charset=utf-8')
     .send({ error: error.message, error_type: error.code, request_id: request.id, ...error.details });
+}
+
+/** Whether a client that repeats by itself may do so: not what cannot succeed, nor what a stored session has answered for good. */
+function mayRepeat({ details }: BrokerError): boolean {
+  return details['retry_suggested'] !== false && details['session_id'] === undefined;
 }
 
 /** What the client may know of what was thrown; a bug of ours is told to the log only. */

@@ -83,6 +83,8 @@ export interface HttpDeps {
 export interface Access {
   /** Whether a key is asked for. */
   readonly keysOn: boolean;
+  /** No keys, on a loopback address, and not said to be deliberate: requests under other names than this machine's own are refused. */
+  readonly localOnly: boolean;
   /** Whose key it is; undefined for a key that nobody has. */
   readonly authenticate: (presented: string) => Principal | undefined;
 }

@@ -25,6 +25,13 @@ export function invalidInput(faults: readonly Fault[]): BrokerError {
   });
 }
 
+/** What such a 400 names; nothing for any other error. */
+export function faultsIn(error: unknown): readonly Fault[] {
+  if (!(error instanceof BrokerError) || error.code !== 'invalid_request') return [];
+  const { fields = [] } = error.details;
+  return fields as readonly Fault[]; // holds because only invalidInput puts fields there
+}
+
 /** What a schema has to say about an input, in sentences that name the field and the fix. */
 export function faultsOf(
   error: z.core.$ZodError,

@@ -1,3 +1,4 @@
+import type { z } from 'zod';
 import type { Principal } from '../consumers/api-keys.ts';
 import { HOUR_MS, MINUTE_MS } from '../core/duration.ts';
 import { fromUsd } from '../core/money.ts';
@@ -8,7 +9,7 @@ import { parseSshPublicKey } from '../ssh/public-key.ts';
 import type { HttpSettings } from './http-deps.ts';
 import { invalidInput, type Fault } from './input-faults.ts';
 import { present } from './present.ts';
-import { REQUIREMENTS, type SessionRequest } from './schemas/session-request.ts';
+import { REQUIREMENTS, SessionRequest } from './schemas/session-request.ts';
 
 type OrderSettings = Pick<
   HttpSettings,
@@ -31,21 +32,7 @@ const RESERVED_ENVIRONMENT = /^BERTH_/i;
 
 /** A checked body in inside units. Throws the 400 that names everything that does not go together. */
 export function sessionOrderOf({ body, consumerId, idempotencyKey, settings }: OrderParts): SessionOrder {
-  const faults: Fault[] = [];
-  const fault = (field: string, message: string) => void faults.push({ field, message });
-
-  checkTarget(body, fault);
-  for (const provider of body.provider ?? []) {
-    if (!settings.providers.some(({ id }) => id === provider))
-      fault('provider', `not found: ${provider}; on are ${settings.providers.map(({ id }) => id).join(', ')}`);
-  }
-  const reservationMinutes = reservationOf(body, settings, fault);
-  const image = body.image || body.docker_image || undefined;
-  if (body.image && body.docker_image && body.image !== body.docker_image)
-    fault('docker_image', 'is the same field as image and says otherwise; send one of them');
-  for (const name of Object.keys(body.env ?? {}))
-    if (RESERVED_ENVIRONMENT.test(name)) fault(`env.${name}`, "is one of the broker's own names; choose another");
-  const sshPublicKey = publicKeyOf(body, fault);
+  const { faults, reservationMinutes, image, sshPublicKey } = checked(body, body, settings);
   if (faults.length > 0) throw invalidInput(faults);
 
   const autoRetry = body.auto_retry ?? false;
@@ -65,16 +52,45 @@ export function sessionOrderOf({ body, consumerId, idempotencyKey, settings }: O
   });
 }
 
+/** What else is wrong with a body that its schema has refused, so that one answer names it all: seen in the fields that can be read. */
+export function furtherFaultsOf(given: unknown, settings: OrderSettings): Fault[] {
+  if (typeof given !== 'object' || given === null || Array.isArray(given)) return [];
+  const schemas = new Map<string, z.ZodType>(Object.entries(SessionRequest.shape));
+  const fields = Object.entries(given).filter(([name]) => schemas.has(name));
+  const readable = fields.filter(([name, value]) => schemas.get(name)?.safeParse(value).success);
+  const body = SessionRequest.safeParse(Object.fromEntries(readable));
+  return body.success ? checked(body.data, Object.fromEntries(fields), settings).faults : [];
+}
+
+/** Everything that the schema of one field cannot know. `given` has the fields that cannot be read as well. */
+function checked(body: SessionRequest, given: Readonly<Record<string, unknown>>, settings: OrderSettings) {
+  const faults: Fault[] = [];
+  const fault = (field: string, message: string) => void faults.push({ field, message });
+
+  checkTarget(given, fault);
+  for (const provider of body.provider ?? []) {
+    if (!settings.providers.some(({ id }) => id === provider))
+      fault('provider', `not found: ${provider}; on are ${settings.providers.map(({ id }) => id).join(', ')}`);
+  }
+  const reservationMinutes = reservationOf(body, settings, fault);
+  if (body.image && body.docker_image && body.image !== body.docker_image)
+    fault('docker_image', 'is the same field as image and says otherwise; send one of them');
+  for (const name of Object.keys(body.env ?? {}))
+    if (RESERVED_ENVIRONMENT.test(name)) fault(`env.${name}`, "is one of the broker's own names; choose another");
+  const sshPublicKey = publicKeyOf(body, fault);
+  return { faults, reservationMinutes, image: body.image || body.docker_image || undefined, sshPublicKey };
+}
+
 type ReportFault = (field: string, message: string) => void;
 
-function checkTarget(body: SessionRequest, fault: ReportFault): void {
-  const named = REQUIREMENTS.filter((field) => body[field] !== undefined);
-  if (body.offer_id === undefined && named.length === 0 && body.max_price === undefined)
+function checkTarget(given: Readonly<Record<string, unknown>>, fault: ReportFault): void {
+  const named = REQUIREMENTS.filter((field) => given[field] !== undefined);
+  if (given['offer_id'] === undefined && named.length === 0 && given['max_price'] === undefined)
     fault(
       'offer_id',
       `is required; send offer_id from GET /api/v1/inventory, or what is needed: ${REQUIREMENTS.join(', ')}, max_price`,
     );
-  if (body.offer_id === undefined) return;
+  if (given['offer_id'] === undefined) return;
   for (const field of named) fault(field, 'cannot stand beside offer_id, which names one offer; send one of them');
 }
 

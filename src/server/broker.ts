@@ -8,6 +8,7 @@ import { createExtendSession } from '../sessions/commands/extend-session.ts';
 import { createRequestSession } from '../sessions/commands/request-session.ts';
 import { createStopSession } from '../sessions/commands/stop-session.ts';
 import { createSessionWaiter } from '../sessions/session-waiter.ts';
+import { createAdmission } from './admission.ts';
 import { createCore, type CoreDeps } from './core.ts';
 import { drain } from './drain.ts';
 import { createHealth } from './health.ts';
@@ -33,7 +34,10 @@ export async function createBroker(deps: BrokerDeps): Promise<Broker> {
   const stopping = new AbortController();
   setMaxListeners(0, stopping.signal); // every wait and stream listens
   const shutDown = new Error('the broker is shutting down');
-  let isDraining = false;
+  const admission = createAdmission({
+    refusal: () =>
+      new BrokerError({ code: 'not_ready', message: 'create session: the broker is ending and takes no new sessions' }),
+  });
   const requestSession = createRequestSession({
     sessions,
     offers: desk,
@@ -56,19 +60,16 @@ export async function createBroker(deps: BrokerDeps): Promise<Broker> {
       hardMaxMs: config.lifecycle.hardMaxHours * HOUR_MS,
       providers: [...providers.values()].map(({ id, capabilities }) => ({ id, simulated: capabilities.simulated })),
     },
-    access: { keysOn: keys.areRequired, authenticate: (presented) => keys.authenticate(presented) },
+    access: {
+      keysOn: keys.areRequired,
+      localOnly: !keys.areRequired && config.access.auth !== 'none',
+      authenticate: (presented) => keys.authenticate(presented),
+    },
     book,
     failures: core.offers,
     ledger,
     sessions,
-    requestSession: async (order) => {
-      if (isDraining)
-        throw new BrokerError({
-          code: 'not_ready',
-          message: 'create session: the broker is draining and takes no new sessions',
-        });
-      return requestSession(order);
-    },
+    requestSession: (order) => admission.admit(() => requestSession(order)),
     stopSession: createStopSession({ writer }),
     extendSession: createExtendSession({ sessions, writer }),
     waiter: createSessionWaiter({ sessions, changes, clock }),
@@ -93,7 +94,7 @@ export async function createBroker(deps: BrokerDeps): Promise<Broker> {
     },
 
     async stop({ drain: isToDrain }) {
-      isDraining = true;
+      await admission.close(); // what is being stored now is drained with the others
       if (isToDrain) await drain({ sessions, writer, clock, log }, new AbortController().signal);
       stopping.abort(shutDown);
       // who waits is told the state so far, and the key; closing cuts whatever is still open

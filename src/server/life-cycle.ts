@@ -71,6 +71,8 @@ const CREATE_FENCE_MS = 30 * SECOND_MS;
 const PRICE_TOLERANCE_PERCENT = 5;
 const PROOF_BUDGET_MS = 60 * SECOND_MS;
 const MANY = 100_000;
+/** The most that LIFECYCLE_CHECK_INTERVAL can be. */
+const LONGEST_CHECK_INTERVAL_MS = 10 * MINUTE_MS;
 
 /** Every controller, with what it needs. */
 export function createLifeCycle(deps: LifeCycleDeps): LifeCycle {
@@ -196,6 +198,8 @@ export function concernedBy({ session, events }: SessionChange): string[] {
       kind === 'instance.created'
     )
       names.add('session.termination');
+    if (kind === 'session.requested' && session.expiresAt - session.createdAt <= LONGEST_CHECK_INTERVAL_MS)
+      names.add('session.expiry'); // its end may come before the next look
     if (kind === 'attempt.unknown') names.add('session.provisioning');
     if (kind === 'session.stopped' || kind === 'session.failed') names.add('session.cost-metering');
     if (kind === 'instance.gone_accepted' && session.desired === 'run') names.add('session.provisioning');

@@ -51,6 +51,20 @@ describe('recordChange', () => {
     [aSession({}), 'instance.vanished', ['ghostDetected']],
     [aSession({}), 'instance.reappeared', ['orphanDetected']],
     [aSession({}), 'instance.destroy_failed', ['destroyFailed']],
+    [aSession({}), 'instance.destroy_overdue', ['destroyFailed']],
+    [
+      aSession({ reason: 'ssh_verify_timeout', attemptCount: 3 }),
+      'session.failed',
+      [
+        'sessionDestroyed {"provider":"vastai","reason":"ssh_verify_timeout"}',
+        'retryExhausted {"provider":"vastai","scope":"same_gpu"}',
+      ],
+    ],
+    [
+      aSession({ reason: 'user_requested', attemptCount: 3 }),
+      'session.stopped',
+      ['sessionDestroyed {"provider":"vastai","reason":"user_requested"}'],
+    ],
     [aSession({}), 'session.requested', []],
   ])('counts %# %s', (session, kind, expected) => {
     const { metrics, calls } = recordingMetrics();

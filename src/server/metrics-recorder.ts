@@ -2,8 +2,6 @@ import { SECOND_MS } from '../core/duration.ts';
 import type { Metrics } from '../observability/metrics.ts';
 import type { SessionChange } from '../sessions/session-changes.ts';
 
-const RAN_OUT: readonly string[] = ['stale_inventory', 'no_capacity', 'create_lost', 'provider_unavailable'];
-
 /** Counts what changed in a session. Each event is written once, with its change, so that each is counted once. */
 export function recordChange(metrics: Metrics, { session, events, failures }: SessionChange): void {
   const { provider, request } = session;
@@ -23,8 +21,7 @@ export function recordChange(metrics: Metrics, { session, events, failures }: Se
       case 'session.stopped':
       case 'session.failed':
         metrics.sessionDestroyed({ provider, reason: session.reason ?? 'other' });
-        if (session.reason !== null && RAN_OUT.includes(session.reason) && session.attemptCount > 1)
-          metrics.retryExhausted({ provider, scope });
+        if (kind === 'session.failed' && session.attemptCount > 1) metrics.retryExhausted({ provider, scope });
         break;
       case 'session.stopping':
         if (session.reason === 'hard_max') metrics.hardMaxEnforced();
@@ -39,6 +36,7 @@ export function recordChange(metrics: Metrics, { session, events, failures }: Se
         metrics.ghostDetected();
         break;
       case 'instance.destroy_failed':
+      case 'instance.destroy_overdue':
         metrics.destroyFailed();
         break;
       case 'instance.reappeared':

@@ -7,11 +7,11 @@ import { StartRefused } from './start-refused.ts';
  * refused until it is back, or until they have ended.
  */
 export async function refuseAbandonedSessions(
-  sessions: Pick<SessionRepository, 'countLive'>,
+  sessions: Pick<SessionRepository, 'countLive' | 'countReappeared'>,
   providers: { readonly has: (id: ProviderId) => boolean },
 ): Promise<void> {
   const abandoned = new Map<ProviderId, number>();
-  for (const { provider, count } of await sessions.countLive())
+  for (const { provider, count } of [...(await sessions.countLive()), ...(await sessions.countReappeared())])
     if (!providers.has(provider)) abandoned.set(provider, (abandoned.get(provider) ?? 0) + count);
   if (abandoned.size === 0) return;
   const list = [...abandoned].map(([id, count]) => `${id} (${count})`).join(', ');

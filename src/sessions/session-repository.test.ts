@@ -1,6 +1,5 @@
 import { sql } from 'drizzle-orm';
 import { drizzle } from 'drizzle-orm/better-sqlite3';
-import Sqlite from 'better-sqlite3';
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { countedId } from '../../test/support/counted-ids.ts';
@@ -9,6 +8,7 @@ import { databases, describeEachStore, silentLog } from '../../test/support/stor
 import { DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from '../core/duration.ts';
 import type { SessionId } from '../core/ids.ts';
 import { berthSchema } from '../db/schema.ts';
+import { SqliteDatabase } from '../db/sqlite-driver.ts';
 import { statement, type Call } from '../db/statement.ts';
 import type { Store } from '../db/store.ts';
 import type { IdempotencyRow, SecretRow, Session } from '../db/tables.ts';
@@ -616,11 +616,14 @@ describe('session repository on a SQLite file', () => {
     await sessions.findByTag(anIntent().tag);
     await sessions.findIdleWatched(page);
     await sessions.findUnsettled(page);
+    await sessions.findExpired(page);
+    await sessions.findPastHardDeadline(page);
+    await sessions.findRetired({ ...page, before: START });
     await sessions.countLive();
     await sessions.unconfirmedDestroys();
     await sessions.listEvents({ id: SESSION_ID, after: 0, limit: 9 });
 
-    const file = new Sqlite(database.path, { readonly: true });
+    const file = new SqliteDatabase(database.path, { readonly: true });
     try {
       const plans = asked.map(({ definition }) => {
         // holds because what is built on a connection of Drizzle's is one of its queries
@@ -630,7 +633,7 @@ describe('session repository on a SQLite file', () => {
         return [definition.name, steps.map(({ detail }) => detail)] as const;
       });
 
-      expect(plans).toHaveLength(12);
+      expect(plans).toHaveLength(15);
       for (const [name, details] of plans)
         expect(
           details.filter((detail) => detail.startsWith('SCAN')),

@@ -116,3 +116,29 @@ describe('with a rate limit', () => {
     expect([other.statusCode, health.statusCode]).toEqual([200, 200]);
   });
 });
+
+describe('without API keys', () => {
+  it.each(['evil.example', 'localhost.evil.example', '192.168.1.20:8080', '127.0.0.1.evil.example'])(
+    'refuses a page that reaches this machine as %s',
+    async (host) => {
+      const world = await aWorld();
+
+      const answer = await world.app.inject({ url: '/api/v1/inventory', headers: { host } });
+
+      expect(answer.statusCode).toBe(403);
+      expect(answer.json()).toMatchObject({
+        error_type: 'forbidden',
+        error: expect.stringMatching(/answers only to localhost/),
+      });
+    },
+  );
+
+  it.each(['localhost:8080', '127.0.0.1', '127.0.0.1:18080', '[::1]:8080', 'berth.localhost'])(
+    'answers to %s',
+    async (host) => {
+      const world = await aWorld();
+
+      expect((await world.app.inject({ url: '/api/v1/inventory', headers: { host } })).statusCode).toBe(200);
+    },
+  );
+});

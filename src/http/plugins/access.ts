@@ -1,6 +1,8 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Principal } from '../../consumers/api-keys.ts';
+import { isLoopback } from '../../config/loopback.ts';
 import { BrokerError } from '../../core/errors.ts';
+import { plainLine } from '../../core/text.ts';
 import type { Access } from '../http-deps.ts';
 
 declare module 'fastify' {
@@ -17,8 +19,9 @@ declare module 'fastify' {
 const BEARER = /^Bearer +(\S+)$/i;
 
 /** Asks for a bearer key on every route that is not open, unknown ones included, so that strangers learn nothing of what exists. */
-export function installAccess(app: FastifyInstance, { keysOn, authenticate }: Access): void {
+export function installAccess(app: FastifyInstance, { keysOn, localOnly, authenticate }: Access): void {
   app.decorateRequest('principal', undefined);
+  if (localOnly) app.addHook('onRequest', refuseOtherNames);
   if (!keysOn) return;
   app.addHook('onRequest', async (request) => {
     const { authorization } = request.headers;
@@ -26,6 +29,18 @@ export function installAccess(app: FastifyInstance, { keysOn, authenticate }: Ac
     request.principal = presented === undefined ? undefined : authenticate(presented);
     if (request.principal !== undefined || request.routeOptions.config.access === 'open') return;
     throw new BrokerError({ code: 'unauthorized', message: refusal(authorization, presented) });
+  });
+}
+
+/**
+ * Without keys the address is the only door, and a page in a browser on this machine can walk through it under a name of its own that it
+ * points here (DNS rebinding). So only this machine's own names are answered.
+ */
+async function refuseOtherNames({ hostname }: FastifyRequest): Promise<void> {
+  if (isLoopback(hostname) || hostname.endsWith('.localhost')) return;
+  throw new BrokerError({
+    code: 'forbidden',
+    message: `this broker has no API keys and answers only to localhost and 127.0.0.1, not to ${plainLine(hostname, 100)}; set API_KEYS, or AUTH=none behind a proxy of your own`,
   });
 }
 

@@ -16,7 +16,7 @@ async function aSession({ app }: World, payload: object = {}): Promise<SessionId
 }
 
 describe('GET /api/v1/costs', () => {
-  it('PEER-11.2.8: a session that ended normally has cost what it ran, and one that never ran has cost its consumer nothing', async () => {
+  it('PEER-11.2.8, PEER-10.77, PEER-10.46: a session that ended normally has cost what it ran, and one that never ran has cost its consumer nothing', async () => {
     const clock = new FakeClock('2026-02-15T00:00:00Z');
     const world = await aWorld({ clock });
     const ran = await aSession(world, { consumer_id: 'a' });

@@ -22,7 +22,9 @@ const common = {
   hours_used: z.number().describe('Hours that are paid for.'),
   operator_cost: z.number().describe('US dollars of attempts that never ran; nobody else pays them.'),
 };
-const SessionCost = z.object({ session_id: z.string(), ...common }).meta({ id: 'SessionCost' });
+const SessionCost = z
+  .object({ session_id: z.string(), ...common, session_count: z.int().describe('1, this one.') })
+  .meta({ id: 'SessionCost' });
 const CostSummary = z
   .object({
     consumer_id: z.string().optional(),
@@ -64,7 +66,7 @@ export const costRoutes: FastifyPluginAsyncZod<CostsDeps> = async (app, { sessio
         operationId: 'getCosts',
         summary: 'What one session, or all of a period, cost',
         description:
-          'All dates are UTC; end_date is excluded. With session_id the other parameters do not matter. Without a period it is the current month.',
+          'All dates are UTC; end_date is excluded. With session_id the other parameters do not matter, with period the dates do not. With none of them it is the current month.',
         tags: ['costs'],
         querystring: z.strictObject({
           consumer_id,

@@ -112,7 +112,7 @@ describe('POST /api/v1/sessions', () => {
     ['quantization', 'q4'],
     ['template_hash_id', 'abc'],
     ['exposed_ports', [8000]],
-  ])('refuses %s, whose behaviour does not exist yet', async (field, value) => {
+  ])('PEER-11.2.7: refuses %s, whose behaviour does not exist yet', async (field, value) => {
     const world = await aWorld();
 
     const { status, body } = await post(world, { offer_id: OFFERS.ask1, [field]: value });
@@ -150,10 +150,66 @@ describe('POST /api/v1/sessions', () => {
     expect(body['error']).toContain('disk_gb must be a number; ');
   });
 
+  it('REL-K6: names what does not go together in the same answer as what cannot be read', async () => {
+    const world = await aWorld();
+
+    const { status, body } = await post(world, {
+      offer_id: '',
+      gpu_type: [7],
+      workload_type: 'lmm',
+      reservation_hours: 13,
+      env: { BERTH_TAG: 'x' },
+      ssh_public_key: 'ssh-dss AAAA',
+    });
+    const nothingReadable = await post(world, { workload: 'llm' });
+
+    expect(status).toBe(400);
+    const fields = body['fields'] as readonly { field: string }[]; // every 400 of this route has them
+    expect(fields.map(({ field }) => field).toSorted()).toEqual(
+      [
+        'env.BERTH_TAG',
+        'gpu_type.0',
+        'gpu_type',
+        'offer_id',
+        'reservation_hours',
+        'ssh_public_key',
+        'workload_type',
+      ].toSorted(),
+    );
+    expect(nothingReadable.body['error']).toMatch(/workload is no field of this request; .*; offer_id is required; /);
+  });
+
+  it('takes the empty texts and zeros of clients that always send the whole form', async () => {
+    const world = await aWorld();
+
+    const { status, body } = await post(world, {
+      offer_id: OFFERS.ask1,
+      reservation_hours: 1,
+      idle_threshold_minutes: 0,
+      storage_policy: '',
+      launch_mode: '',
+      docker_image: '',
+      model_id: '',
+      exposed_ports: [],
+      quantization: '',
+      template_hash_id: '',
+      disk_gb: 0,
+      auto_retry: true,
+      max_retries: 0,
+      retry_scope: '',
+      on_start_cmd: '',
+      ssh_timeout_minutes: 0,
+    });
+
+    expect(status).toBe(201);
+    expect(body.session).toMatchObject({ retry_scope: 'same_gpu', max_retries: 3, storage_policy: 'destroy' });
+  });
+
   it.each([
     [{}, 'offer_id', /or what is needed: gpu_type, min_vram/],
     [{ offer_id: OFFERS.ask1, gpu_count: 1 }, 'gpu_count', /send one of them/],
-    [{ provider: 'nowhere' }, 'provider', /provider not found: nowhere; on are memory/],
+    [{ provider: 'nowhere' }, 'provider', /^not found: nowhere; on are memory/],
+    [{ offer_id: '' }, 'offer_id', /^must not be empty$/],
     [{ offer_id: OFFERS.ask1, reservation_hours: 0.01 }, 'reservation_hours', /at least 0.0833 \(5 minutes\)/],
     [{ offer_id: OFFERS.ask1, reservation_hours: 13 }, 'reservation_hours', /at most 12/],
     [{ offer_id: OFFERS.ask1, ssh_public_key: 'ssh-dss AAAA' }, 'ssh_public_key', /DSA/],
@@ -213,7 +269,7 @@ describe('POST /api/v1/sessions', () => {
     expect(unknown.body['error']).toBe('offer not found: memory-gone');
   });
 
-  it('PEER-11.2.9: answers 409 to the same consumer on the same offer, also when both come at once, and 503 to another', async () => {
+  it('PEER-11.2.9, PEER-10.71: answers 409 to the same consumer on the same offer, also when both come at once, and 503 to another', async () => {
     const world = await aWorld();
     const payload = { offer_id: OFFERS.ask1, consumer_id: 'a' };
 
@@ -233,6 +289,16 @@ describe('POST /api/v1/sessions', () => {
 
     expect(status).toBe(400);
     expect(body).toMatchObject({ error_type: 'insufficient_disk', requested_gb: 5_000, minimum_gb: 10, maximum_gb: 500 });
+  });
+
+  it('PEER-11.2.10, PEER-10.70: a disk that is refused leaves no session behind, and the offer free', async () => {
+    const world = await aWorld();
+
+    const refused = await post(world, { offer_id: OFFERS.ask1, disk_gb: 5_000 });
+
+    expect(refused.status).toBe(400);
+    expect(await world.sessions.list({ limit: 10 })).toEqual([]);
+    expect((await post(world, { offer_id: OFFERS.ask1 })).status).toBe(201);
   });
 
   it('refuses an offer that has become dearer than max_price', async () => {
@@ -365,6 +431,23 @@ describe('POST /api/v1/sessions and waiting', () => {
       provider: MEMORY,
       tried: [{ offer_id: OFFERS.ask1, provider: MEMORY }],
     });
+  });
+
+  it('keeps a failure as the answer to its Idempotency-Key, and asks nobody to repeat it with that key', async () => {
+    const world = await aWorld();
+    const keyed = { query: '', headers: { 'idempotency-key': 'once' } };
+    const first = post(world, { offer_id: OFFERS.ask1 }, keyed);
+    await world.refuse(await storedSession(world), 'capacity', 'the offer is gone');
+
+    const again = await post(world, { offer_id: OFFERS.ask1 }, keyed);
+
+    expect((await first).body).toMatchObject({
+      error_type: 'stale_inventory',
+      message: expect.stringContaining('a new Idempotency-Key'),
+    });
+    expect([again.status, again.body['session_id']]).toEqual([503, (await first).body['session_id']]);
+    expect(again.headers['idempotent-replay']).toBe('true');
+    for (const { headers } of [await first, again]) expect(headers).not.toHaveProperty('retry-after');
   });
 
   it('REL-A9, PEER-11.2.16: a client that goes away ends the waiting, not the session', async () => {

@@ -6,13 +6,14 @@ import { isEnded } from '../../sessions/session-state.ts';
 import { listenerGone } from '../client-gone.ts';
 import { createFailureOf } from '../create-failure.ts';
 import type { HttpDeps } from '../http-deps.ts';
+import { faultsIn, invalidInput } from '../input-faults.ts';
 import { consumerInScope } from '../plugins/access.ts';
 import { present } from '../present.ts';
 import { errorAnswers } from '../schemas/error-body.ts';
 import { waitSeconds } from '../schemas/query-values.ts';
 import { IdempotencyKeyHeader, SessionRequest } from '../schemas/session-request.ts';
 import { SessionBody } from '../schemas/session.ts';
-import { sessionOrderOf } from '../session-order.ts';
+import { furtherFaultsOf, sessionOrderOf } from '../session-order.ts';
 import { WAITING_TIME_MS } from './handler-times.ts';
 import { withCost } from './session-access.ts';
 
@@ -42,6 +43,8 @@ export const createSessionRoute: FastifyPluginAsyncZod<CreateDeps> = async (app,
     '/api/v1/sessions',
     {
       handlerTimeout: WAITING_TIME_MS,
+      // what the schema refuses may be wrong in more than the schema knows, and all of it is told at once
+      attachValidation: true,
       schema: {
         operationId: 'createSession',
         summary: 'Rent a machine',
@@ -61,14 +64,16 @@ export const createSessionRoute: FastifyPluginAsyncZod<CreateDeps> = async (app,
       },
     },
     async (request, reply) => {
-      const { body, query } = request;
+      const { body, query, validationError } = request;
+      if (validationError) throw withFurtherFaults(validationError, body, settings);
       const consumerId = consumerInScope(request, body.consumer_id) ?? DEFAULT_CONSUMER;
-      const order = sessionOrderOf({ body, consumerId, idempotencyKey: request.headers['idempotency-key'], settings });
+      const { 'idempotency-key': idempotencyKey } = request.headers;
+      const order = sessionOrderOf({ body, consumerId, idempotencyKey, settings });
       const requested = await requestSession(order);
       const record = query.wait === 0 ? requested.record : await waited(requested.record, query.wait);
       if (requested.repeated) void reply.header('idempotent-replay', 'true');
 
-      const failure = createFailureOf(record);
+      const failure = createFailureOf(record, idempotencyKey !== undefined);
       if (failure) throw failure;
       const { session, attempts } = record;
       void reply.code(201).header('location', `/api/v1/sessions/${session.id}`).header('cache-control', 'no-store');
@@ -89,6 +94,12 @@ export const createSessionRoute: FastifyPluginAsyncZod<CreateDeps> = async (app,
     },
   );
 };
+
+function withFurtherFaults(refusal: Error, body: unknown, settings: CreateDeps['settings']): Error {
+  const known = faultsIn(refusal);
+  const further = furtherFaultsOf(body, settings).filter(({ field }) => !known.some((fault) => fault.field === field));
+  return further.length === 0 ? refusal : invalidInput([...known, ...further]);
+}
 
 /** A provider has accepted, or it ends without. */
 function hasCreateVerdict({ session, attempts }: SessionRecord): boolean {

@@ -69,6 +69,8 @@ describe('GET /api/v1/inventory', () => {
     ['?interruptible=true', []],
     ['?sort=price&order=desc&offset=1&limit=1', [OFFERS.ask1]],
     ['?offset=100', []],
+    ['?max_price=0.30000000000000004', [OFFERS.stock]],
+    ['?max_price=.35', [OFFERS.stock, OFFERS.ask1]],
     ['?provider=&gpu_type=&limit=&min_vram=', [OFFERS.stock, OFFERS.ask1, OFFERS.ask2]],
     ['/?min_cuda=12.5', []],
   ])('%s', async (query, ids) => {
@@ -81,7 +83,9 @@ describe('GET /api/v1/inventory', () => {
   });
 
   it.each([
-    ['?provider=nowhere', 'provider not found: nowhere'],
+    ['?provider=nowhere', 'provider not found: nowhere; on are memory'],
+    ['?min_vram=99999999999999999999', 'min_vram must be at most 1000000'],
+    ['?max_price=99999999999999999999', 'max_price must be at most 1000000'],
     ['?min_vram=-1', 'min_vram must be at least 0'],
     ['?min_vram=1e3', 'min_vram must be a whole number'],
     ['?max_price=abc', 'max_price must be a number such as 0.5'],

@@ -115,10 +115,7 @@ function matches(ifNoneMatch: string, etag: string): boolean {
 }
 
 function providerNotFound(provider: string, known: ReadonlySet<string>): BrokerError {
-  const message = `provider not found: ${plainLine(provider, 100)}`;
-  return new BrokerError({
-    code: 'invalid_request',
-    message,
-    details: { fields: [{ field: 'provider', message: `${message}; on are ${[...known].join(', ') || 'none'}` }] },
-  });
+  return invalidInput([
+    { field: 'provider', message: `not found: ${plainLine(provider, 100)}; on are ${[...known].join(', ') || 'none'}` },
+  ]);
 }

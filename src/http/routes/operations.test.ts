@@ -87,7 +87,8 @@ describe('benchmarks', () => {
     const answer = await world.app.inject({ method, url });
 
     expect(answer.statusCode).toBe(503);
-    expect(answer.json()).toMatchObject({ error: expect.any(String), request_id: expect.any(String) });
+    expect(answer.json()).toMatchObject({ error: expect.any(String), request_id: expect.any(String), retry_suggested: false });
+    expect(answer.headers).not.toHaveProperty('retry-after');
   });
 });
 

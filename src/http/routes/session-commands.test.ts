@@ -42,6 +42,18 @@ describe('DELETE /api/v1/sessions/:id', () => {
     expect((await world.sessions.find(id))?.attempts).toMatchObject([{ state: 'verifying' }]);
   });
 
+  it('PEER-11.2.17, PEER-10.66: many that come at once are one wish', async () => {
+    const world = await aWorld();
+    const id = await aSession(world);
+    await world.run(id);
+
+    const answers = await Promise.all(Array.from({ length: 8 }, () => send(world, 'DELETE', id)));
+
+    expect(answers.map(({ status, body }) => [status, body['status']])).toEqual(Array(8).fill([200, 'stopping']));
+    const events = await world.sessions.listEvents({ id, after: 0, limit: 100 });
+    expect(events.filter(({ kind }) => kind === 'session.stopping')).toHaveLength(1);
+  });
+
   it('holds until the end with wait=N', async () => {
     const world = await aWorld();
     const id = await aSession(world);
@@ -106,7 +118,7 @@ describe('POST /api/v1/sessions/:id/extend', () => {
     expect(body).toMatchObject({ session_id: id, new_expires_at: '2026-01-01T01:30:00.000Z', reservation_minutes: 90 });
   });
 
-  it('PEER-11.2.20: counts the maximum from the creation and the present expiry, not from now', async () => {
+  it('PEER-11.2.20, PEER-10.68: counts the maximum from the creation and the present expiry, not from now', async () => {
     const clock = new FakeClock();
     const world = await aWorld({ clock });
     const id = await aSession(world, { reservation_hours: 1 });
@@ -154,6 +166,7 @@ describe('GET /api/v1/sessions/:id/diagnostics', () => {
 
     expect(before.statusCode).toBe(400);
     expect(before.json()).toMatchObject({ status: 'pending' });
+    expect(before.json()).not.toHaveProperty('reason');
     expect(running.json()).toMatchObject({
       session_id: id,
       uptime: '30m',

@@ -35,7 +35,13 @@ export const sessionEventsRoute: FastifyPluginAsyncZod<EventsDeps> = async (app,
         }),
         headers: z.object({ 'last-event-id': z.string().optional().describe('Where an interrupted stream goes on.') }),
         response: {
-          200: z.object({ events: z.array(EventBody), count: z.int() }),
+          200: {
+            description: 'A list, or a stream, as Accept asks.',
+            content: {
+              'application/json': { schema: z.object({ events: z.array(EventBody), count: z.int() }) },
+              'text/event-stream': { schema: z.string() },
+            },
+          },
           ...errorAnswers(400, 401, 404, 500, 503),
         },
       },

@@ -107,6 +107,18 @@ describe('GET /api/v1/sessions/:id', () => {
     expect((await answer).json()).toMatchObject({ status: 'running' });
   });
 
+  it('waits no longer than to the end, after which no other status comes', async () => {
+    const world = await aWorld({ clock: new FakeClock() });
+    const id = await aSession(world);
+    const answer = world.app.inject(`/api/v1/sessions/${id}?wait=300&status=running`);
+    await world.app.inject({ method: 'DELETE', url: `/api/v1/sessions/${id}` });
+
+    const late = await world.app.inject(`/api/v1/sessions/${id}?wait=300&status=running`);
+
+    expect((await answer).json()).toMatchObject({ status: 'stopped' });
+    expect(late.json()).toMatchObject({ status: 'stopped' });
+  });
+
   it('refuses to wait for a status that there is not', async () => {
     const world = await aWorld();
     const id = await aSession(world);

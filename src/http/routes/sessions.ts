@@ -82,7 +82,9 @@ export const sessionRoutes: FastifyPluginAsyncZod<SessionsDeps> = async (app, { 
         tags: ['sessions'],
         params: z.object({ id: z.string() }),
         querystring: z.strictObject({
-          wait: waitSeconds.optional().describe('Seconds to wait for one of status, or for the end; the state so far when time is up.'),
+          wait: waitSeconds
+            .optional()
+            .describe('Seconds to wait for one of status, or for the end; the state so far when time is up.'),
           status: repeatable.optional().describe('What to wait for; running, stopped and failed unless given.'),
         }),
         response: {

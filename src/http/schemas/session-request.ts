@@ -99,9 +99,7 @@ export const SessionRequest = z
     launch_mode: onlyDefault(['', 'ssh'], 'entrypoint is not available yet; leave it out or send ssh').describe('ssh.'),
     model_id: onlyDefault([''], 'is not available yet; leave it out').describe('Not available yet.'),
     quantization: onlyDefault([''], 'is not available yet; leave it out').describe('Not available yet.'),
-    template_hash_id: onlyDefault([''], 'is not available yet; leave it out and name an image').describe(
-      'Not available yet.',
-    ),
+    template_hash_id: onlyDefault([''], 'is not available yet; leave it out and name an image').describe('Not available yet.'),
     exposed_ports: z
       .array(z.int())
       .max(0, 'is not available yet; leave it out, and reach ports through ssh -L')

@@ -26,14 +26,23 @@ export function createExtendSession({ sessions, writer }: ExtendSessionDeps) {
     if (session.desired === 'gone')
       throw new BrokerError({
         code: 'invalid_state',
-        message: `extend session: it is ${session.status}`,
+        message: `extend session: it is ${session.status} and cannot be extended`,
         details: { status: session.status, reason: session.reason },
       });
     const leftMinutes = Math.max(0, Math.floor((session.hardDeadlineAt - session.expiresAt) / MINUTE_MS));
     throw new BrokerError({
       code: 'invalid_request',
-      message: `extend session: the maximum counts from its creation; ${leftMinutes} more minutes are possible, additional_hours asks for ${addedMinutes}`,
-      details: { maximum_expires_at: new Date(session.hardDeadlineAt).toISOString(), possible_minutes: leftMinutes },
+      message: `extend session: the maximum counts from its creation; ${leftMinutes} more minutes are possible, additional_hours asks for ${addedMinutes} minutes`,
+      details: {
+        fields: [
+          {
+            field: 'additional_hours',
+            message: `must be at most ${leftMinutes / 60} (${leftMinutes} minutes): the maximum counts from its creation`,
+          },
+        ],
+        maximum_expires_at: new Date(session.hardDeadlineAt).toISOString(),
+        possible_minutes: leftMinutes,
+      },
     });
   };
 }

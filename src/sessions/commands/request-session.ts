@@ -317,6 +317,7 @@ function insufficientDisk(offer: Offer, diskGb: number | undefined): BrokerError
       offer_id: offer.id,
       requested_gb: diskGb ?? offer.diskGb,
       minimum_gb: offer.minDiskGb,
+      recommended_gb: Math.min(Math.max(diskGb ?? offer.diskGb, offer.minDiskGb), offer.maxDiskGb),
       maximum_gb: offer.maxDiskGb,
     },
   });
@@ -326,6 +327,6 @@ function noCapacity(): BrokerError {
   return new BrokerError({
     code: 'no_capacity',
     message: 'create session: no current offer fits these requirements',
-    details: { retry_suggested: true },
+    details: { retry_suggested: true, message: 'Widen the requirements or try again later.' },
   });
 }
