@@ -14,6 +14,16 @@ describeWorld('expiry', (make) => {
     expect(world.account().living()).toEqual([]);
   });
 
+  it('ends a session at its instant that came when the next look was far away', async () => {
+    const world = await make({ settings: { checkIntervalMs: 10 * MINUTE_MS } });
+    await world.run({ withinMs: MINUTE_MS });
+    const { id, expiresAt } = await world.order({ reservationMinutes: 5 });
+
+    const { session } = await world.runUntil(id, 'stopped', 20 * MINUTE_MS);
+
+    expect(session).toMatchObject({ reason: 'expired', stopRequestedAt: expiresAt });
+  });
+
   it('an extension moves it', async () => {
     const world = await make();
     const { id } = await world.order({ reservationMinutes: 5 });

@@ -160,6 +160,34 @@ describeWorld('ghosts', (make) => {
     expect(await statuses(world, [hanging.id, poison!])).toEqual(['running', 'running']);
   });
 
+  it('takes an answer from before the end for old news, and not for a reappearance', async () => {
+    const world = await make();
+    const [id] = await running(world, 1);
+    world.account().failAlways('ListAllInstances', { do: 'omit', ids: [instanceId('i-1')] });
+    const provider = world.replica.providers.get(providerId('memory'))!;
+    const get = provider.getInstance.bind(provider);
+    let arrive = () => {};
+    const slow = new Promise<void>((resolve) => (arrive = resolve));
+    Object.assign(provider, {
+      getInstance: async (...args: Parameters<typeof get>) => {
+        const answer = await get(...args);
+        await slow;
+        return answer;
+      },
+    });
+    await world.begin('session.ghosts');
+    Object.assign(provider, { getInstance: get });
+    await world.clock.advance(1_000);
+    await world.stop(id!);
+    await world.pass('session.termination');
+    expect(await statuses(world, [id!])).toEqual(['stopped']);
+
+    arrive();
+    await world.settle();
+
+    expect(await world.eventKinds(id!)).not.toContain('instance.reappeared');
+  });
+
   it('says so when a provider with running sessions is not configured, and leaves them alone', async () => {
     const world = await make({ providers: [{ id: 'memory' }, { id: 'other' }] });
     const { id } = await world.order({ request: { offerId: offerId('other-stock-t4') } });

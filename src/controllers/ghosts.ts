@@ -122,10 +122,11 @@ async function askById(
   const { sessionId, ordinal, instanceId } = attempt;
   if (signal.aborted || instanceId === null) return;
   const call = { signal: clock.timeoutSignal(settings.callTimeoutMs, signal) };
+  const askedAt = clock.now();
   const instance = await provider.getInstance(instanceId, call);
   await writer.apply(
     sessionId,
-    instance ? { kind: 'seen', ordinal, by: 'get', instance } : { kind: 'missing', ordinal, by: 'get' },
+    instance ? { kind: 'seen', ordinal, by: 'get', instance, askedAt } : { kind: 'missing', ordinal, by: 'get' },
   );
   if (!instance) await applyListing(writer, attempt, listing);
 }

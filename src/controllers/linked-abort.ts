@@ -1,4 +1,4 @@
-import { setMaxListeners } from 'node:events';
+import { whenAborted } from '../core/when-aborted.ts';
 
 export interface LinkedAbort {
   readonly signal: AbortSignal;
@@ -10,17 +10,12 @@ export interface LinkedAbort {
 /** A signal of its own that also aborts with any of its parents. Not AbortSignal.any: that leaves something behind at parents that live long. */
 export function linkedAbort(parents: readonly AbortSignal[]): LinkedAbort {
   const controller = new AbortController();
-  const links = parents.map((parent) => ({ parent, onAbort: () => controller.abort(parent.reason) }));
-  for (const { parent, onAbort } of links) {
-    setMaxListeners(0, parent); // as many as there is work at once
-    parent.addEventListener('abort', onAbort, { once: true });
-    if (parent.aborted) onAbort();
-  }
+  const releases = parents.map((parent) => whenAborted(parent, () => controller.abort(parent.reason)));
   return {
     signal: controller.signal,
     abort: (reason) => controller.abort(reason),
     release: () => {
-      for (const { parent, onAbort } of links) parent.removeEventListener('abort', onAbort);
+      for (const release of releases) release();
     },
   };
 }

@@ -164,6 +164,7 @@ describeWorld('provisioning: an answer that does not come', (make) => {
 
     client.abort();
     const answered = await waiting;
+    expect(signals.map(({ aborted }) => aborted)).toEqual([false]);
     await world.runUntil(id, 'running');
 
     expect(answered?.session.status).toBe('provisioning');
@@ -279,6 +280,59 @@ describeWorld('provisioning: refusals', (make) => {
     expect(world.account().createdTags()).toHaveLength(1);
   });
 
+  describe('when the price of the offer rises before it is tried again', () => {
+    const risenTo = async (priceMicrosPerHour: number, order: Parameters<World['order']>[0]) => {
+      const world = await make({ providers: [{ offers: market() }] });
+      world.account().failNext('CreateInstance', { do: 'fail', kind: 'rate_limited', retryAfterMs: 120_000 });
+      const { id } = await world.order(order);
+      await world.run({ withinMs: 1_000 });
+      world.account().changeOffer({ id: offerId('memory-cheap') }, { priceMicrosPerHour });
+      return { world, id };
+    };
+
+    it('REL-A10: an offer that was named is not taken at another price than was agreed', async () => {
+      const { world, id } = await risenTo(150_000, { request: { offerId: offerId('memory-cheap') } });
+
+      const { session } = await world.runUntil(id, 'failed');
+
+      expect(session.reason).toBe('price_changed');
+      expect(session.error).toContain('0.15');
+      expect(world.account().createdTags()).toEqual([]);
+      expect(await world.replica.offers.takenUnits()).toEqual(new Map());
+    });
+
+    it('REL-A10: picked by requirements, it gives way to the next one', async () => {
+      const { world, id } = await risenTo(250_000, anyOffer);
+
+      const { session } = await world.runUntil(id, 'running');
+
+      expect(session).toMatchObject({ offerId: 'memory-middle', priceMicrosPerHour: 200_000 });
+      expect([...(await world.replica.offers.takenUnits())]).toEqual([['memory-middle', 1]]);
+    });
+
+    it('REL-A10: a little more is within what was agreed, which does not grow with it', async () => {
+      const { world, id } = await risenTo(104_000, { request: { offerId: offerId('memory-cheap') } });
+
+      const { attempts } = await world.runUntil(id, 'running');
+
+      expect(attempts.map(({ priceMicrosPerHour, capMicrosPerHour }) => [priceMicrosPerHour, capMicrosPerHour])).toEqual([
+        [100_000, 105_000],
+        [104_000, 105_000],
+      ]);
+    });
+  });
+
+  it('asks no provider for a session whose reservation is over when its turn comes', async () => {
+    const world = await make();
+    const { id } = await world.order({ reservationMinutes: 5 });
+    await world.clock.advance(6 * 60_000);
+
+    await world.pass('session.provisioning');
+
+    expect(world.account().calls('CreateInstance')).toBe(0);
+    expect((await world.record(id)).session).toMatchObject({ status: 'stopped', reason: 'expired' });
+  });
+
   it('REL-C10: the wish to end comes while the create is under way: resolved first, then destroyed', async () => {
     const world = await make({ providers: [{ settings: { createMs: 5_000 } }] });
     const { id } = await world.order();
@@ -360,6 +414,37 @@ describeWorld('provisioning: refusals', (make) => {
     expect((await world.record(second.id)).session.phase).toBe('creating');
   });
 
+  it('PEER-11.2.22: creates that hang at one provider hold up none at another', async () => {
+    const world = await make({
+      providers: [{ id: 'slow' }, { id: 'quick', offers: marketOffers('quick') }],
+      settings: { createConcurrency: 1 },
+    });
+    world.account('slow').failAlways('CreateInstance', { do: 'hang', done: false });
+    for (let count = 0; count < 3; count += 1) await world.order({ request: { offerId: offerId('slow-stock-t4') } });
+    const quick = await world.order({ request: { offerId: offerId('quick-stock-t4') } });
+
+    await world.runUntil(quick.id, 'running', 5_000);
+  });
+
+  it('gives a create that had to wait for its turn all the time that the provider may take', async () => {
+    const world = await make({ providers: [{ settings: { createMs: 20_000 } }] });
+    let cutShort = 0;
+    aroundCreate(world, async (create, request, options) => {
+      try {
+        return await create(request, options);
+      } finally {
+        if (options.signal.aborted) cutShort += 1;
+      }
+    });
+    // more than run at once
+    for (let count = 0; count < 12; count += 1) await world.order({ request: { offerId: offerId('memory-stock-t4') } });
+
+    await world.run({ withinMs: 60_000 });
+
+    expect(world.account().calls('CreateInstance')).toBe(12);
+    expect(cutShort).toBe(0);
+  });
+
   it('RULE-R5: with every hint lost, periods alone bring a session to its end', async () => {
     const world = await make({ settings: { activations: false } });
     const { id } = await world.order();
@@ -405,6 +490,60 @@ describe('provisioning by two replicas', () => {
     expect(world.account().living()).toEqual([]);
     await world.shutDown();
     await world.shutDown(second);
+  });
+
+  it('REL-A1, RULE-R11: the intent of a process that died is taken over by another one, when its call cannot come any more', async () => {
+    const world = await aWorld({ store: await (await create()).open() });
+    const { id } = await world.order();
+    world.dieAt('attempt.begun');
+    await world.begin('session.provisioning');
+    const other = await world.join();
+    await world.pass('offers.refresh', other);
+
+    await world.clock.advance(59_000);
+    await world.pass('session.provisioning', other);
+    expect((await world.attempt(id)).state).toBe('intent');
+
+    other.driver.start();
+    await world.clock.advance(20_000);
+    expect(states((await world.record(id)).attempts)).toEqual([
+      ['gone', 'create_lost'],
+      ['live', null],
+    ]);
+    expect(world.account().calls('CreateInstance')).toBe(1);
+    await world.shutDown(other);
+  });
+
+  it('REL-A15, REL-D2: a process that was paused past its intent sends nothing after another one has taken over', async () => {
+    const world = await aWorld({ store: await (await create()).open() });
+    const { id } = await world.order();
+    const paused = world.replica;
+    let wake = () => {};
+    paused.life.hold = () =>
+      new Promise((resolve) => {
+        wake = resolve;
+      });
+    await world.begin('session.provisioning');
+    expect((await world.attempt(id)).state).toBe('intent');
+    paused.life.hold = undefined;
+    const other = await world.join();
+    await world.pass('offers.refresh', other);
+    other.driver.start();
+    await world.clock.advance(90_000);
+    expect((await world.record(id)).session.status).toBe('running');
+
+    wake();
+    await world.settle();
+    await world.clock.advance(60_000);
+
+    expect(world.account().calls('CreateInstance')).toBe(1);
+    expect(states((await world.record(id)).attempts)).toEqual([
+      ['gone', 'create_lost'],
+      ['live', null],
+    ]);
+    expect((await world.record(id)).session.status).toBe('running');
+    await world.shutDown(other);
+    paused.life.end();
   });
 
   it('REL-D3: facts from many places at once are all applied, none lost', async () => {

@@ -4,10 +4,10 @@ import type { Envelope } from '../core/envelope.ts';
 import { describeError } from '../core/errors.ts';
 import type { Ids } from '../core/ids.ts';
 import type { Log } from '../core/log.ts';
-import type { MicroUsd } from '../core/money.ts';
+import { toUsd, type MicroUsd } from '../core/money.ts';
 import { generateSshKeyPair } from '../core/openssh-key-pair.ts';
 import type { Attempt, SecretRow, Session } from '../db/tables.ts';
-import type { ProviderId } from '../provider/ids.ts';
+import type { OfferId, ProviderId } from '../provider/ids.ts';
 import type { Offer } from '../provider/offer.ts';
 import { ownershipTag, type DeploymentId } from '../provider/ownership-tag.ts';
 import { ProviderError, provesNothingCreated } from '../provider/provider-error.ts';
@@ -134,6 +134,10 @@ export function createProvisioningController(deps: ProvisioningDeps): Controller
   async function begin(id: Session['id'], signal: AbortSignal): Promise<void> {
     const record = await sessions.find(id);
     if (!record || record.session.desired === 'gone') return;
+    if (record.session.expiresAt <= clock.now()) {
+      await writer.apply(id, { kind: 'stop_requested', reason: 'expired' }); // after a long time down: nothing is rented for it any more
+      return;
+    }
     const begun = await storeIntent(deps, record);
     if (begun) await create(deps, begun, signal);
   }
@@ -150,8 +154,10 @@ export function createProvisioningController(deps: ProvisioningDeps): Controller
       const resolving = resolveUnknown(unknown, clock.monotonicMs());
 
       let begun = 0;
-      const waiting = pool.isFull ? [] : await sessions.findAwaitingAttempt({ now, limit: PAGE });
-      for (const { id } of waiting) if (pool.start(createKey(id), (signal) => begin(id, signal))) begun += 1;
+      const isFull = [...deps.providers.keys()].every((id) => pool.isFull(createLane(id)));
+      const waiting = isFull ? [] : await sessions.findAwaitingAttempt({ now, limit: PAGE });
+      for (const { id, provider } of waiting)
+        if (pool.start(createKey(id), (signal) => begin(id, signal), createLane(provider))) begun += 1;
 
       const wakeAts = [
         await sessions.nextAwaitingAttemptAt(now),
@@ -186,6 +192,8 @@ export function earliest(instants: readonly (number | undefined)[]): number | un
 }
 
 const createKey = (id: Session['id']) => `create:${id}`;
+/** A provider that hangs holds up no other one (PEER-11.2.22). */
+const createLane = (id: ProviderId) => `create:${id}`;
 
 interface Begun {
   readonly record: SessionRecord;
@@ -203,12 +211,19 @@ async function storeIntent(deps: ProvisioningDeps, record: SessionRecord): Promi
     if (session.attemptCount >= session.maxAttempts) await giveUp(deps, record);
     return undefined;
   }
-  for (const offer of nextOffers(deps, record)) {
+  const choice = chooseOffers(deps, record);
+  for (const offer of choice.offers) {
     const terms = termsOf(offer, session.request.diskGb);
     const provider = providers.get(offer.provider);
     if (!terms || !provider) continue;
     const notAfterMonotonicMs = clock.monotonicMs() + settings.createFenceMs;
-    const { attempt, secret } = newAttempt(deps, session, offer, terms.priceMicrosPerHour, provider);
+    const { attempt, secret } = newAttempt(deps, {
+      session,
+      offer,
+      provider,
+      price: terms.priceMicrosPerHour,
+      agreedCap: choice.agreedCapMicrosPerHour,
+    });
     const applied = await writer.apply(record, { kind: 'attempt_begun', attempt }, function* () {
       if (!(yield* offers.claim({ offer, sessionId: session.id, consumerId: session.consumerId, at: attempt.intentAt })))
         return false;
@@ -220,21 +235,51 @@ async function storeIntent(deps: ProvisioningDeps, record: SessionRecord): Promi
     offers.claimsChanged(offer.id);
     return { record: applied.record, attempt, offer, notAfterMonotonicMs };
   }
-  await giveUp(deps, record);
+  await giveUp(deps, record, choice.failing);
   return undefined;
 }
 
-function nextOffers({ offers, clock }: ProvisioningDeps, { session, attempts }: SessionRecord): readonly Offer[] {
+interface Failing {
+  readonly reason: FailureReason;
+  readonly message: string;
+}
+
+interface Choice {
+  /** In the order in which they are to be tried. */
+  readonly offers: readonly Offer[];
+  /** What was agreed for an offer that is tried again. */
+  readonly agreedCapMicrosPerHour?: MicroUsd;
+  /** Why nothing is left, where the last attempt does not tell. */
+  readonly failing?: Failing;
+}
+
+function chooseOffers(deps: ProvisioningDeps, record: SessionRecord): Choice {
+  const { session, attempts } = record;
   const last = attempts.at(-1);
-  if (!last) return [session.offer];
-  const reason = failureOf(last);
+  if (!last) return { offers: [session.offer] };
+  if (retryAfter(session, failureOf(last)) !== 'same_offer') return { offers: otherOffers(deps, record) };
+
+  const offer = deps.offers.find(session.offerId) ?? session.offer;
+  const price = termsOf(offer, session.request.diskGb)?.priceMicrosPerHour ?? 0;
+  const agreedCapMicrosPerHour = last.capMicrosPerHour;
+  if (price <= agreedCapMicrosPerHour) return { offers: [offer], agreedCapMicrosPerHour };
+  // nobody has agreed to the new price (REL-A10)
+  const message = `offer ${offer.id} now costs ${toUsd(price)} USD an hour, more than the ${toUsd(agreedCapMicrosPerHour)} USD that were agreed`;
+  const goesOn = retryAfter(session, 'price_changed') === 'other_offer';
+  return { offers: goesOn ? otherOffers(deps, record, [offer.id]) : [], failing: { reason: 'price_changed', message } };
+}
+
+function otherOffers(
+  { offers, clock }: ProvisioningDeps,
+  { session, attempts }: SessionRecord,
+  tooDear: readonly OfferId[] = [],
+): readonly Offer[] {
   const failed = attempts.filter(({ outcome }) => outcome !== 'create_lost' && outcome !== 'provider_unavailable');
-  if (retryAfter(session, reason) === 'same_offer') return [offers.find(session.offerId) ?? session.offer];
   const broken = attempts.filter(({ outcome }) => outcome === 'provider_auth' || outcome === 'provider_funds');
   const first = attempts.at(0)?.offer;
   return offers.candidates(session.request, {
     exclude: {
-      offerIds: failed.map(({ offerId }) => offerId),
+      offerIds: [...failed.map(({ offerId }) => offerId), ...tooDear],
       machineIds: failed.map(({ machineId }) => machineId).filter((id) => id !== null),
       providers: broken.map(({ provider }) => provider),
     },
@@ -247,7 +292,8 @@ function failureOf(attempt: Attempt): FailureReason {
   return FAILURE_REASONS.find((reason) => reason === attempt.outcome) ?? 'create_lost';
 }
 
-async function giveUp({ writer }: ProvisioningDeps, { session, attempts }: SessionRecord): Promise<void> {
+async function giveUp({ writer }: ProvisioningDeps, { session, attempts }: SessionRecord, failing?: Failing): Promise<void> {
+  if (failing) return void (await writer.apply(session.id, { kind: 'no_candidate', ...failing }));
   const last = attempts.at(-1);
   const reason = last ? failureOf(last) : 'no_capacity';
   const tried = attempts.map(({ offerId }) => offerId).join(', ');
@@ -258,12 +304,17 @@ async function giveUp({ writer }: ProvisioningDeps, { session, attempts }: Sessi
   await writer.apply(session.id, { kind: 'no_candidate', reason: everyOfferGone ? 'no_capacity' : reason, message });
 }
 
+interface NewAttemptParts {
+  readonly session: Session;
+  readonly offer: Offer;
+  readonly provider: Provider;
+  readonly price: MicroUsd;
+  readonly agreedCap: MicroUsd | undefined;
+}
+
 function newAttempt(
   deps: ProvisioningDeps,
-  session: Session,
-  offer: Offer,
-  price: MicroUsd,
-  provider: Provider,
+  { session, offer, provider, price, agreedCap }: NewAttemptParts,
 ): { attempt: Attempt; secret: SecretRow } {
   const { clock, ids, envelope, deploymentId, settings } = deps;
   const ordinal = session.attemptCount + 1;
@@ -288,7 +339,7 @@ function newAttempt(
       offer,
       priceMicrosPerHour: price,
       capMicrosPerHour:
-        session.request.maxPriceMicrosPerHour ?? Math.ceil((price * (100 + settings.priceTolerancePercent)) / 100),
+        agreedCap ?? session.request.maxPriceMicrosPerHour ?? Math.ceil((price * (100 + settings.priceTolerancePercent)) / 100),
       probe: { publicKey: pair.publicKey, secretId: probeSecretId },
       at: now,
       fenceMs: settings.createFenceMs,
@@ -299,14 +350,14 @@ function newAttempt(
 
 /** The one create call of an attempt. Whatever comes of it, or does not, is stored as a fact. */
 async function create(deps: ProvisioningDeps, begun: Begun, signal: AbortSignal): Promise<void> {
-  const { writer, providers, clock } = deps;
+  const { writer, providers, clock, settings } = deps;
   const { record, attempt } = begun;
   const provider = providers.get(attempt.provider);
   if (!provider) throw new RangeError(`no provider is named ${attempt.provider}`);
   const fact = await askOnce(
     provider,
     createRequest(record.session, begun),
-    clock.timeoutSignal(provider.capabilities.createTimeoutMs, signal),
+    clock.timeoutSignal(settings.createFenceMs + provider.capabilities.createTimeoutMs, signal), // it may wait for its turn before it is sent
     attempt.ordinal,
   );
   await writer.apply(record.session.id, fact);

@@ -18,7 +18,8 @@ describe('task pool', () => {
       true,
       false,
     ]);
-    expect(pool.isFull).toBe(true);
+    expect(pool.isFull()).toBe(true);
+    expect(pool.isFull('another')).toBe(false);
     expect(pool.has('a')).toBe(true);
   });
 

@@ -13,8 +13,8 @@ export interface TaskPool {
   start(key: string, task: (signal: AbortSignal) => Promise<void>, lane?: string): boolean;
   has(key: string): boolean;
   readonly inFlight: number;
-  /** Whether the lane that has no name is full. */
-  readonly isFull: boolean;
+  /** Whether a lane is full; the one without a name when none is named. */
+  isFull(lane?: string): boolean;
   /** Resolves when nothing is at work. */
   idle(): Promise<void>;
   /** Aborts what is at work; nothing is started any more. */
@@ -88,9 +88,7 @@ export function createTaskPool({ concurrency, log, clock, onSettled }: TaskPoolO
     get inFlight() {
       return tasks.size;
     },
-    get isFull() {
-      return inLane('') >= concurrency;
-    },
+    isFull: (lane = '') => inLane(lane) >= concurrency,
     async idle() {
       while (tasks.size > 0) await Promise.all(tasks.values());
     },

@@ -24,9 +24,11 @@ describeWorld('termination: destroyed until gone', (make) => {
     const tries = world.account().calls('DestroyInstance') - before;
     expect(tries).toBeGreaterThanOrEqual(11);
     expect(tries).toBeLessThanOrEqual(20);
+    expect(world.replica.counts.destroysFailed).toBe(world.account().calls('DestroyInstance'));
     const { session, attempts } = await world.record(id);
     expect(session).toMatchObject({ status: 'stopping', destroyAcceptedAt: null });
     expect(attempts[0]?.billingSince).not.toBeNull();
+    expect(world.log.messages('error').filter((line) => line.startsWith('instance destroy is overdue'))).toHaveLength(2);
     expect(attempts[0]?.instanceId).toBe(world.account().living()[0]?.id); // PEER-11.2.4: the id is never forgotten
 
     world.account().heal();
@@ -134,6 +136,56 @@ describeWorld('termination: destroyed until gone', (make) => {
     expect(world.account().destroyedIds()).toEqual([]);
   });
 
+  it('REL-B15, RULE-R10: an id that became another’s while the broker was down is looked at before it is destroyed', async () => {
+    const world = await make();
+    const id = await aRunning(world);
+    await world.shutDown();
+    await world.stop(id);
+    const other = 'berth-other-00000000000000000000000009-1';
+    world.account().vanish(instanceId('i-1'));
+    world.account().plant({ id: instanceId('i-1'), tag: other });
+    await world.clock.advance(2 * HOUR_MS);
+
+    await world.crash();
+    await world.runUntil(id, 'stopped', 5 * MINUTE_MS);
+
+    expect(world.account().livingWithTag(other)).toHaveLength(1);
+    expect(world.account().destroyedIds()).toEqual([]);
+  });
+
+  it('reads what is due, not all that waits: each answer calls for another pass', async () => {
+    const world = await make({
+      providers: [
+        { capabilities: { absence: { observations: 3, spacingMs: 60_000, windowMs: 15 * MINUTE_MS, kinds: ['get', 'list'] } } },
+      ],
+    });
+    const ids: SessionId[] = [];
+    for (let count = 0; count < 12; count += 1) {
+      ids.push((await world.order({ request: { offerId: offerId('memory-stock-t4') } })).id);
+      await world.runUntil(ids[count]!, 'running');
+      await world.run({ withinMs: 5_000 });
+    }
+    for (const id of ids) {
+      await world.stop(id);
+      await world.run({ withinMs: 5_000 });
+    }
+    const { sessions } = world.replica;
+    const find = sessions.findDueAttempts.bind(sessions);
+    let read = 0;
+    Object.assign(sessions, {
+      findDueAttempts: async (...args: Parameters<typeof find>) => {
+        const found = await find(...args);
+        read += found.length;
+        return found;
+      },
+    });
+
+    await world.run({ withinMs: MINUTE_MS });
+
+    expect(read).toBeGreaterThanOrEqual(12);
+    expect(read).toBeLessThan(12 * 8); // once each when it is due, and all of them now and then
+  });
+
   it('ends a session whose every destroy fails once the instance is gone by itself', async () => {
     const world = await make();
     const id = await aRunning(world);
@@ -232,11 +284,29 @@ describeWorld('termination: destroyed until gone', (make) => {
     await world.crash();
 
     world.account().plant({ tag });
+    world.account().failNext('DestroyInstance', { do: 'fail', kind: 'unavailable' });
+    await world.run({ until: () => world.account().calls('DestroyInstance') === 2, withinMs: 10 * MINUTE_MS });
+    expect(await world.replica.sessions.countReappeared()).toEqual([{ provider: 'memory', count: 1 }]);
     await world.run({ until: () => world.account().living().length === 0, withinMs: 10 * MINUTE_MS });
 
     const { session } = await world.record(id);
     expect(session).toMatchObject({ status: 'stopped', reason: 'user_requested' });
     expect(await world.eventKinds(id)).toContain('instance.reappeared');
+  });
+
+  it('REL-F2: nor is one from when it was half an hour ahead', async () => {
+    const world = await make({ settings: { clockSettleMs: 0 } });
+    const { id } = await world.order({ reservationMinutes: 600 });
+    await world.runUntil(id, 'running');
+    world.clock.jumpWall(30 * MINUTE_MS);
+    await world.run({ withinMs: 10_000 });
+    await world.replica.writer.apply(id, { kind: 'extended', addedMinutes: 1 });
+    world.clock.jumpWall(-30 * MINUTE_MS);
+    await world.run({ withinMs: 10_000 });
+
+    await world.stop(id);
+
+    await world.runUntil(id, 'stopped', 5 * MINUTE_MS);
   });
 
   it('REL-F2: a row written while the clock was ahead is not made to wait until that time comes', async () => {

@@ -1,4 +1,4 @@
-import type { Clock, EpochMs } from '../core/clock.ts';
+import type { Clock } from '../core/clock.ts';
 import { MINUTE_MS, SECOND_MS } from '../core/duration.ts';
 import { describeError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
@@ -15,13 +15,19 @@ import type { Observer } from './observer.ts';
 import { earliest, refusalOf } from './provisioning.ts';
 import type { TaskPool } from './task-pool.ts';
 
+/** What termination counts; the metrics implement it. */
+export interface TerminationMetrics {
+  destroyFailed(): void;
+}
+
 interface TerminationDeps {
-  readonly sessions: Pick<SessionRepository, 'findDueAttempts'>;
+  readonly sessions: Pick<SessionRepository, 'findDueAttempts' | 'nextDueAttemptAt'>;
   readonly writer: SessionWriter;
   readonly providers: ReadonlyMap<ProviderId, Provider>;
   readonly observer: Observer;
   readonly clock: Clock;
   readonly log: Log;
+  readonly metrics: TerminationMetrics;
   readonly pool: TaskPool;
   readonly settings: { readonly periodMs: number; readonly callTimeoutMs: number };
 }
@@ -29,7 +35,9 @@ interface TerminationDeps {
 const PAGE = 2_000;
 /** An instance seen with its tag this recently need not be looked at again before it is destroyed. */
 const IDENTITY_FRESH_MS = 60 * SECOND_MS;
-const LONGEST_WAIT_MS = 60 * MINUTE_MS;
+/** Nothing is made to wait for so long: such a row was written when the clock was ahead (REL-F2). */
+const LONGEST_WAIT_MS = 10 * MINUTE_MS;
+/** How often those rows are looked for; it is also their pace, since their own instant means nothing. */
 const MISDATED_PAUSE_MS = 15 * SECOND_MS;
 
 /**
@@ -39,19 +47,7 @@ const MISDATED_PAUSE_MS = 15 * SECOND_MS;
 export function createTerminationController(deps: TerminationDeps): Controller {
   const { sessions, clock, pool, settings } = deps;
   let hasRun = false;
-  const misdatedMs = new Map<string, number>();
-
-  /** Nothing is made to wait for so long: its row was written when the clock was ahead (REL-F2), and is taken up at a pace of our own. */
-  function isMisdated(attempt: Attempt, now: EpochMs, nowMs: number): boolean {
-    const key = keyOf(attempt);
-    if (attempt.dueAt <= now + LONGEST_WAIT_MS) {
-      misdatedMs.delete(key);
-      return false;
-    }
-    if (nowMs - (misdatedMs.get(key) ?? Number.NEGATIVE_INFINITY) < MISDATED_PAUSE_MS) return false;
-    misdatedMs.set(key, nowMs);
-    return true;
-  }
+  let readAllMs = 0;
 
   return {
     name: 'session.termination',
@@ -60,13 +56,16 @@ export function createTerminationController(deps: TerminationDeps): Controller {
 
     async reconcile() {
       const now = clock.now();
-      const all = { now: Number.MAX_SAFE_INTEGER, limit: PAGE };
-      const destroying = await sessions.findDueAttempts({ state: 'destroying', ...all });
-      const verifying = await sessions.findDueAttempts({ state: 'verifying', ...all });
-      const readMonotonicMs = clock.monotonicMs();
+      const nowMs = clock.monotonicMs();
       const isFirstPass = !hasRun;
+      const readsAll = isFirstPass || nowMs - readAllMs >= MISDATED_PAUSE_MS;
+      const request = { now: readsAll ? Number.MAX_SAFE_INTEGER : now, limit: PAGE };
+      const destroying = await sessions.findDueAttempts({ state: 'destroying', ...request });
+      const verifying = await sessions.findDueAttempts({ state: 'verifying', ...request });
+      const readMonotonicMs = clock.monotonicMs();
       hasRun = true;
-      const due = (attempt: Attempt) => isFirstPass || attempt.dueAt <= now || isMisdated(attempt, now, readMonotonicMs);
+      if (readsAll) readAllMs = nowMs;
+      const due = ({ dueAt }: Attempt) => isFirstPass || dueAt <= now || dueAt > now + LONGEST_WAIT_MS;
 
       let begun = 0;
       for (const attempt of destroying.filter(due)) {
@@ -77,7 +76,10 @@ export function createTerminationController(deps: TerminationDeps): Controller {
         const task = (signal: AbortSignal) => look(deps, attempt, readMonotonicMs, signal);
         if (pool.start(keyOf(attempt), task, `look:${attempt.provider}`)) begun += 1;
       }
-      const wakeAt = earliest([...destroying, ...verifying].map(({ dueAt }) => dueAt).filter((dueAt) => dueAt > now));
+      const wakeAt = earliest([
+        await sessions.nextDueAttemptAt('destroying', now),
+        await sessions.nextDueAttemptAt('verifying', now),
+      ]);
       return {
         examined: destroying.length + verifying.length,
         changed: begun,
@@ -96,7 +98,15 @@ async function destroy(deps: TerminationDeps, attempt: Attempt, signal: AbortSig
   const { sessionId, ordinal, instanceId } = attempt;
   const provider = providers.get(attempt.provider);
   const call = () => ({ signal: clock.timeoutSignal(deps.settings.callTimeoutMs, signal) });
-  const tell = (fact: Fact) => writer.apply(sessionId, fact);
+  const tell = async (fact: Fact) => {
+    const applied = await writer.apply(sessionId, fact);
+    if (applied.outcome === 'changed' && applied.transition.events.some(({ kind }) => kind === 'instance.destroy_overdue'))
+      log.error(
+        { sessionId, instanceId, provider: attempt.provider, tries: attempt.destroyTries + 1 },
+        'instance destroy is overdue: it may still exist and cost money; it is asked for again',
+      );
+    return applied;
+  };
   if (!provider) return postpone(deps, attempt, `provider ${attempt.provider} is not configured`);
   if (instanceId === null) return postpone(deps, attempt, 'no instance is known');
 
@@ -109,6 +119,7 @@ async function destroy(deps: TerminationDeps, attempt: Attempt, signal: AbortSig
   } catch (error) {
     if (!(error instanceof ProviderError)) throw error;
     if (signal.aborted) return;
+    deps.metrics.destroyFailed();
     log.warn(
       {
         sessionId,
@@ -128,8 +139,9 @@ async function destroy(deps: TerminationDeps, attempt: Attempt, signal: AbortSig
   const applied = await tell({ kind: 'destroy_answered', ordinal, result });
   if (applied.outcome !== 'changed' || result === 'gone') return;
   try {
+    const askedAt = clock.now();
     const instance = await provider.getInstance(instanceId, call());
-    await tell(instance ? { kind: 'seen', ordinal, by: 'get', instance } : { kind: 'missing', ordinal, by: 'get' });
+    await tell(instance ? { kind: 'seen', ordinal, by: 'get', instance, askedAt } : { kind: 'missing', ordinal, by: 'get' });
   } catch (error) {
     if (!(error instanceof ProviderError)) throw error;
     log.debug({ sessionId, instanceId, kind: error.kind }, 'instance could not be looked at after its destroy');
@@ -150,14 +162,13 @@ function othersInstance(provider: Provider, { sessionId }: Attempt): ProviderErr
  * sight of it counts: the wish to end is certain, and a destroy of what is gone does no harm.
  */
 async function identify(
-  { log }: TerminationDeps,
+  { log, clock }: TerminationDeps,
   provider: Provider,
   attempt: Attempt,
   call: CallOptions,
 ): Promise<'ours' | 'absent' | 'others' | 'unknown'> {
-  const { sessionId, instanceId, tag, lastSeenAt, destroyRequestedAt } = attempt;
-  const requestedAt = destroyRequestedAt ?? 0;
-  if (attempt.destroyTries === 0 && lastSeenAt !== null && requestedAt - lastSeenAt < IDENTITY_FRESH_MS) return 'ours';
+  const { sessionId, instanceId, tag, lastSeenAt } = attempt;
+  if (attempt.destroyTries === 0 && lastSeenAt !== null && clock.now() - lastSeenAt < IDENTITY_FRESH_MS) return 'ours';
   if (instanceId === null) return 'unknown';
   try {
     const instance = await provider.getInstance(instanceId, call);

@@ -149,12 +149,15 @@ function createRounds(deps: VerificationDeps, { sessionId, ordinal }: Target) {
     askedMs = clock.monotonicMs();
     try {
       const call = { signal: clock.timeoutSignal(deps.settings.callTimeoutMs, signal) };
+      const askedAt = clock.now();
       const instance = await provider.getInstance(attempt.instanceId, call);
       if (instance && provider.ensureSshKeys && !keysEnsured && instance.state === 'running') {
         await provider.ensureSshKeys(attempt.instanceId, [record.session.sshPublicKey, attempt.probePublicKey], call);
         keysEnsured = true;
       }
-      return await tell(instance ? { kind: 'seen', ordinal, by: 'get', instance } : { kind: 'missing', ordinal, by: 'get' });
+      return await tell(
+        instance ? { kind: 'seen', ordinal, by: 'get', instance, askedAt } : { kind: 'missing', ordinal, by: 'get' },
+      );
     } catch (error) {
       if (!(error instanceof ProviderError)) throw error;
       log.debug(

@@ -1,5 +1,5 @@
-import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
+import { whenAborted } from './when-aborted.ts';
 
 /** UTC milliseconds since 1970, an integer. */
 export type EpochMs = number;
@@ -38,20 +38,18 @@ export const systemClock: Clock = {
 /** Not AbortSignal.any over AbortSignal.timeout: that pair is collected as garbage before it fires (Node 20). */
 function timeoutSignal(ms: number, parent?: AbortSignal): AbortSignal {
   const controller = new AbortController();
-  const onParent = () => {
-    clearTimeout(timer);
-    controller.abort(parent?.reason);
-  };
+  let release: () => void = () => undefined;
   const onTime = () => {
-    parent?.removeEventListener('abort', onParent);
+    release();
     controller.abort(new DOMException('The operation was aborted due to timeout', 'TimeoutError'));
   };
   const timer = setTimeout(onTime, Math.min(Math.max(0, Math.ceil(ms)), LONGEST_TIMER_MS));
   timer.unref();
   if (!parent) return controller.signal;
-  setMaxListeners(0, parent); // many time-outs hang on one shutdown signal
-  if (parent.aborted) onParent();
-  else parent.addEventListener('abort', onParent, { once: true });
+  release = whenAborted(parent, () => {
+    clearTimeout(timer);
+    controller.abort(parent.reason);
+  });
   return controller.signal;
 }
 

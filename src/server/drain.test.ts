@@ -34,7 +34,7 @@ function openSessions(count: number) {
 }
 
 describe('drain', () => {
-  it('tells every session to end, however many there are and however long the newest of them take', async () => {
+  it('REL-C13: tells every session to end, however many there are and however long the newest of them take', async () => {
     const { rows, wished, sessions, writer } = openSessions(2_500);
     const clock = new FakeClock();
     const draining = drain({ sessions, writer, clock, log: recordingLog() }, new AbortController().signal);

@@ -50,8 +50,11 @@ describe('recordChange', () => {
     [aSession({ reason: 'expired' }), 'session.stopping', []],
     [aSession({}), 'instance.vanished', ['ghostDetected']],
     [aSession({}), 'instance.reappeared', ['orphanDetected']],
-    [aSession({}), 'instance.destroy_failed', ['destroyFailed']],
-    [aSession({}), 'instance.destroy_overdue', ['destroyFailed']],
+    [aSession({}), 'instance.destroy_failed', []], // each call is counted where it is made
+    [aSession({}), ['attempt.failed', { reason: 'ssh_verify_timeout' }], ['sshVerifyFailed']],
+    [aSession({}), ['attempt.failed', { reason: 'wrong_host' }], ['sshVerifyFailed']],
+    [aSession({}), ['attempt.failed', { reason: 'ssh_address_refused' }], ['sshVerifyFailed']],
+    [aSession({}), ['attempt.failed', { reason: 'instance_stopped' }], []],
     [
       aSession({ reason: 'ssh_verify_timeout', attemptCount: 3 }),
       'session.failed',
@@ -66,7 +69,7 @@ describe('recordChange', () => {
       ['sessionDestroyed {"provider":"vastai","reason":"user_requested"}'],
     ],
     [aSession({}), 'session.requested', []],
-  ])('counts %# %s', (session, kind, expected) => {
+  ] satisfies [Session, string | [string, Record<string, unknown>], string[]][])('counts %# %s', (session, kind, expected) => {
     const { metrics, calls } = recordingMetrics();
 
     recordChange(metrics, change(session, kind));

@@ -1,6 +1,9 @@
 import { SECOND_MS } from '../core/duration.ts';
 import type { Metrics } from '../observability/metrics.ts';
 import type { SessionChange } from '../sessions/session-changes.ts';
+import type { FailureReason } from '../sessions/session-state.ts';
+
+const SSH_FAILURES: readonly string[] = ['ssh_verify_timeout', 'wrong_host', 'ssh_address_refused'] satisfies FailureReason[];
 
 /** Counts what changed in a session. Each event is written once, with its change, so that each is counted once. */
 export function recordChange(metrics: Metrics, { session, events, failures }: SessionChange): void {
@@ -30,14 +33,10 @@ export function recordChange(metrics: Metrics, { session, events, failures }: Se
         metrics.retryAttempted({ provider, scope, reason: String(data['reason']) });
         break;
       case 'attempt.failed':
-        if (data['reason'] === 'ssh_verify_timeout') metrics.sshVerifyFailed();
+        if (SSH_FAILURES.includes(String(data['reason']))) metrics.sshVerifyFailed();
         break;
       case 'instance.vanished':
         metrics.ghostDetected();
-        break;
-      case 'instance.destroy_failed':
-      case 'instance.destroy_overdue':
-        metrics.destroyFailed();
         break;
       case 'instance.reappeared':
         metrics.orphanDetected();

@@ -83,6 +83,7 @@ export function beginDestroy(draft: Draft, attempt: Attempt): void {
     absences: [],
     dueAt: draft.now,
   });
+  shredProbe(draft, attempt); // nobody logs in any more, however long the destroy takes
 }
 
 /** The provider itself said gone: the bill ends at the last destroy that it had answered, and the proof over time begins. */
@@ -96,7 +97,6 @@ export function acceptGone(draft: Draft, attempt: Attempt): void {
     absences: [],
     dueAt: now,
   });
-  shredProbe(draft, attempt);
   emit(draft, 'instance.gone_accepted', { attempt: attempt.ordinal, instance_id: attempt.instanceId });
 }
 

@@ -427,6 +427,23 @@ describeEachStore('session repository', (open) => {
       await live(sessions, SESSION_ID, [{ kind: 'stop_requested', reason: 'idle' }]);
       expect(await sessions.findLive({ status: 'provisioning', limit: 9 })).toEqual([]);
       expect(await sessions.unconfirmedDestroys()).toEqual({ count: 1, oldestAt: START });
+      expect(await sessions.countReappeared()).toEqual([]);
+    });
+
+    it('counts what came back after its session had ended, until it is gone again', async () => {
+      const sessions = await repository();
+      await insert(sessions);
+      const accepted = acceptedOf(await live(sessions, SESSION_ID, [begun()]));
+      const gone: Fact = { kind: 'destroy_answered', ordinal: 1, result: 'gone' };
+      await live(sessions, SESSION_ID, [accepted, { kind: 'stop_requested', reason: 'idle' }, gone]);
+      expect(await sessions.countReappeared()).toEqual([]);
+
+      if (accepted.kind !== 'create_accepted') throw new Error('it was accepted');
+      await live(sessions, SESSION_ID, [{ kind: 'seen', ordinal: 1, by: 'get', instance: accepted.instance }]);
+      expect(await sessions.countReappeared()).toEqual([{ provider: 'cloud', count: 1 }]);
+
+      await live(sessions, SESSION_ID, [gone]);
+      expect(await sessions.countReappeared()).toEqual([]);
     });
 
     it('finds what has expired and is still wanted, and when the next will', async () => {
@@ -620,6 +637,7 @@ describe('session repository on a SQLite file', () => {
     await sessions.findPastHardDeadline(page);
     await sessions.findRetired({ ...page, before: START });
     await sessions.countLive();
+    await sessions.countReappeared();
     await sessions.unconfirmedDestroys();
     await sessions.listEvents({ id: SESSION_ID, after: 0, limit: 9 });
 
@@ -633,7 +651,7 @@ describe('session repository on a SQLite file', () => {
         return [definition.name, steps.map(({ detail }) => detail)] as const;
       });
 
-      expect(plans).toHaveLength(15);
+      expect(plans).toHaveLength(16);
       for (const [name, details] of plans)
         expect(
           details.filter((detail) => detail.startsWith('SCAN')),

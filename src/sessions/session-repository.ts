@@ -305,6 +305,15 @@ export function createSessionRepository(store: Store) {
       .where(inArray(sessions.status, LIVE_STATUSES))
       .groupBy(sessions.provider, sessions.status),
   );
+  /** Of ended sessions too: what came back after it was gone is to be destroyed again. */
+  const countDestroying = statement('attempt.count-destroying', (query) =>
+    query
+      .select({ provider: attempts.provider, count: sql`count(*)`.mapWith(Number) })
+      .from(attempts)
+      .innerJoin(sessions, eq(sessions.id, attempts.sessionId))
+      .where(and(eq(attempts.state, 'destroying'), inArray(sessions.status, ['stopped', 'failed'])))
+      .groupBy(attempts.provider),
+  );
   const unconfirmedDestroys = statement('attempt.unconfirmed-destroys', (query) =>
     query
       .select({ count: sql`count(*)`.mapWith(Number), oldestAt: sql`min(${attempts.destroyRequestedAt})`.mapWith(Number) })
@@ -510,6 +519,8 @@ export function createSessionRepository(store: Store) {
     findUnsettled: (request: { limit: number }): Promise<Session[]> => store.read(findUnsettled(request)),
     /** Open sessions by provider and status: what the gauge shows. */
     countLive: (): Promise<{ provider: ProviderId; status: SessionStatus; count: number }[]> => store.read(countLive({})),
+    /** Instances by provider that came back after their session had ended, and are not gone again. */
+    countReappeared: (): Promise<{ provider: ProviderId; count: number }[]> => store.read(countDestroying({})),
     async unconfirmedDestroys(): Promise<{ count: number; oldestAt: EpochMs | undefined }> {
       const [row] = await store.read(unconfirmedDestroys({}));
       return { count: row?.count ?? 0, oldestAt: instant(row?.oldestAt) };

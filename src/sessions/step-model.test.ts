@@ -312,7 +312,7 @@ describe('whatever happens to a session, in whatever order, twice or late', { ti
     );
   });
 
-  it('a probe key is kept while its attempt may be proven or watched, and shredded once it is gone', () => {
+  it('a probe key is kept while its attempt may be proven or watched, and shredded once it is not wanted any more', () => {
     fc.assert(
       fc.property(history, (past) => {
         live(past, ({ after, story }) => {
@@ -321,7 +321,8 @@ describe('whatever happens to a session, in whatever order, twice or late', { ti
             const isWatched = after.session.status !== 'running' || after.session.idleThresholdMinutes > 0;
             if ((state === 'intent' || state === 'unknown' || state === 'live') && isWatched)
               expect(shredded).not.toContain(probeSecretId);
-            if (state === 'verifying' || state === 'gone' || goneAcceptedAt !== null) expect(shredded).toContain(probeSecretId);
+            const isOver = state === 'destroying' || state === 'verifying' || state === 'gone';
+            if (isOver || goneAcceptedAt !== null) expect(shredded).toContain(probeSecretId);
           }
         });
       }),

@@ -786,6 +786,24 @@ describe('destroy', () => {
     expect(story.events.filter((kind) => kind === 'instance.destroy_failed')).toHaveLength(1);
   });
 
+  it.each([
+    ['fails', notDestroyed],
+    ['is answered and does nothing', answered('destroying')],
+  ])('REL-C1: a destroy that %s is told as overdue after a quarter of an hour, and then every hour', (_, fact) => {
+    const story = storyAt('destroying');
+    const from = story.now;
+    const overdueAt: number[] = [];
+    while (story.now - from < 200 * MINUTE_MS) {
+      const before = story.transitions.length;
+      story.tell(fact);
+      const events = story.transitions.slice(before).flatMap((transition) => transition.events);
+      if (events.some(({ kind }) => kind === 'instance.destroy_overdue')) overdueAt.push((story.now - from) / MINUTE_MS);
+      story.wait(story.attempt().dueAt - story.now);
+    }
+
+    expect(overdueAt.map(Math.round)).toEqual([14, 74, 134, 194]);
+  });
+
   it('RULE-R8: no answer of a provider puts a destroy off for longer than that', () => {
     const story = storyAt('destroying').tell({
       kind: 'destroy_failed',
@@ -1012,11 +1030,11 @@ describe('the hand-over', () => {
     expect(story.attempt()).toMatchObject({ hostKey: PROOF.hostKey, runningAt: story.session.runningAt });
   });
 
-  it('shreds the probe key at the hand-over, unless idleness is watched with it; then at the end', () => {
+  it('shreds the probe key at the hand-over, unless idleness is watched with it; then with the wish to end', () => {
     expect(runningStory().shredded).toEqual(['sec_probe1']);
     const watched = runningStory({ idleThresholdMinutes: 30 });
     expect(watched.shredded).toEqual([]);
-    expect(watched.tell(stop, answered('gone')).shredded).toEqual(['sec_probe1']);
+    expect(watched.tell(stop).shredded).toEqual(['sec_probe1']); // nobody logs in any more, however long the destroy takes
   });
 
   it('pins the host key before the hand-off, so that a restart in between knows it', () => {

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { assertNever } from '../core/assert-never.ts';
-import { MINUTE_MS } from '../core/duration.ts';
+import { HOUR_MS, MINUTE_MS } from '../core/duration.ts';
 import type { EpochMs } from '../core/clock.ts';
 import { toUsd, type MicroUsd } from '../core/money.ts';
 import type { Attempt } from '../db/tables.ts';
@@ -42,6 +42,9 @@ export interface StepRules {
 export type Transition = Omit<Draft, 'changed' | 'now'>;
 
 const SEEN_EVERY_MS = MINUTE_MS;
+/** After so long a destroy is overdue; it is told then, and again each hour. */
+const OVERDUE_MS = 15 * MINUTE_MS;
+const OVERDUE_AGAIN_MS = HOUR_MS;
 
 /**
  * What a fact makes of a session: pure, total over every state and fact, and idempotent where the fact may come twice.
@@ -395,6 +398,7 @@ function destroyAnswered(draft: Draft, attempt: Attempt, result: 'destroying' | 
   });
   if (result === 'gone') return acceptGone(draft, attempt);
   if (first) emit(draft, 'instance.destroy_answered', { attempt: attempt.ordinal, instance_id: attempt.instanceId });
+  tellIfOverdue(draft, attempt);
 }
 
 /** Never a reason to stop (RULE-R8): it is only asked again later. */
@@ -404,6 +408,23 @@ function destroyFailed(draft: Draft, attempt: Attempt, refusal: Refusal): void {
   setAttempt(draft, attempt, { destroyTries: attempt.destroyTries + 1, dueAt: draft.now + pause });
   if (attempt.destroyTries === 1)
     emit(draft, 'instance.destroy_failed', { attempt: attempt.ordinal, kind: refusal.kind, message: refusal.message });
+  tellIfOverdue(draft, attempt);
+}
+
+/** Whether its destroys fail or are answered and do nothing: somebody has to look (REL-C1). Told by the last try before each such instant. */
+function tellIfOverdue(draft: Draft, { ordinal, instanceId, destroyTries, destroyRequestedAt, dueAt }: Attempt): void {
+  const since = destroyRequestedAt ?? draft.now;
+  if (timesOverdue(dueAt - since) <= timesOverdue(draft.now - since)) return;
+  emit(draft, 'instance.destroy_overdue', {
+    attempt: ordinal,
+    instance_id: instanceId,
+    tries: destroyTries,
+    requested_at: since,
+  });
+}
+
+function timesOverdue(ms: number): number {
+  return ms < OVERDUE_MS ? 0 : 1 + Math.floor((ms - OVERDUE_MS) / OVERDUE_AGAIN_MS);
 }
 
 function proofPhase(draft: Draft, attempt: Attempt, phase: 'connecting' | 'driver', rules: StepRules): void {

@@ -236,6 +236,7 @@ export async function createReplica(deps: ReplicaDeps): Promise<Replica> {
     }),
     createTerminationController({
       ...shared,
+      metrics,
       pool: poolOf(settings.createConcurrency, 'session.termination'),
       settings: { periodMs, callTimeoutMs },
     }),
