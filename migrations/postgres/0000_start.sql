@@ -94,13 +94,6 @@ CREATE TABLE "installation" (
 	"value" text NOT NULL
 );
 --> statement-breakpoint
-CREATE TABLE "leases" (
-	"name" text PRIMARY KEY NOT NULL,
-	"owner" text NOT NULL,
-	"fence" bigint NOT NULL,
-	"expires_at" bigint NOT NULL
-);
---> statement-breakpoint
 CREATE TABLE "observations" (
 	"provider" text NOT NULL,
 	"at" bigint NOT NULL,

@@ -104,13 +104,6 @@ CREATE TABLE `installation` (
 	`value` text NOT NULL
 );
 --> statement-breakpoint
-CREATE TABLE `leases` (
-	`name` text PRIMARY KEY NOT NULL,
-	`owner` text NOT NULL,
-	`fence` integer NOT NULL,
-	`expires_at` integer NOT NULL
-);
---> statement-breakpoint
 CREATE TABLE `observations` (
 	`provider` text NOT NULL,
 	`at` integer NOT NULL,

@@ -222,7 +222,7 @@ export const Settings = z.strictObject({
     }),
     createConcurrency: setting(wholeNumber({ min: 1, max: 1_000 }), {
       variable: 'CREATE_CONCURRENCY',
-      description: 'How many create calls may be under way at once.',
+      description: 'How many create calls may be under way at once at each provider.',
       default: '32',
       example: '32',
     }),

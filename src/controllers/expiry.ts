@@ -26,27 +26,29 @@ export function createExpiryController(deps: ExpiryDeps): Controller {
     periodMs: settings.periodMs,
     async reconcile() {
       const now = clock.now();
-      const report = await stopAll(deps, await sessions.findExpired({ now, limit: PAGE }), 'expired');
+      const report = await stopAll(deps, await sessions.findExpired({ now, limit: PAGE }));
       const wakeAt = report.wakeAt ?? (await sessions.nextExpiryAt(now));
       return { ...report, ...(wakeAt === undefined ? {} : { wakeAt }) };
     },
   };
 }
 
-/** Ends sessions that have reached the maximum that no extension lifts. */
+/** The backstop: ends sessions that have reached the maximum that no extension lifts, whatever their expiry says. */
 export function createHardMaximumController(deps: ExpiryDeps): Controller {
   const { sessions, clock, settings } = deps;
   return {
     name: 'session.hard-maximum',
     periodMs: settings.periodMs,
-    reconcile: async () => stopAll(deps, await sessions.findPastHardDeadline({ now: clock.now(), limit: PAGE }), 'hard_max'),
+    reconcile: async () => stopAll(deps, await sessions.findPastHardDeadline({ now: clock.now(), limit: PAGE })),
   };
 }
 
-async function stopAll({ writer, clock, log }: ExpiryDeps, due: readonly Session[], reason: StopReason): Promise<Report> {
+async function stopAll({ writer, clock, log }: ExpiryDeps, due: readonly Session[]): Promise<Report> {
   let changed = 0;
   let failed = 0;
-  for (const { id } of due) {
+  for (const { id, expiresAt, hardDeadlineAt } of due) {
+    // whose reservation reaches to the maximum could not have been extended: it is the maximum that ends it
+    const reason: StopReason = expiresAt >= hardDeadlineAt ? 'hard_max' : 'expired';
     try {
       if ((await writer.apply(id, { kind: 'stop_requested', reason })).outcome === 'changed') changed += 1;
     } catch (error) {

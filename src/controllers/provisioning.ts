@@ -30,7 +30,13 @@ import type { TaskPool } from './task-pool.ts';
 interface ProvisioningDeps {
   readonly sessions: Pick<
     SessionRepository,
-    'find' | 'findAwaitingAttempt' | 'nextAwaitingAttemptAt' | 'findDueAttempts' | 'nextDueAttemptAt' | 'insertSecretStep'
+    | 'find'
+    | 'findAwaitingAttempt'
+    | 'findDueKeys'
+    | 'nextAwaitingAttemptAt'
+    | 'findDueAttempts'
+    | 'nextDueAttemptAt'
+    | 'insertSecretStep'
   >;
   readonly writer: SessionWriter;
   readonly offers: OfferDesk;
@@ -68,7 +74,7 @@ export function createProvisioningController(deps: ProvisioningDeps): Controller
   /** Intents whose call can no more be sent, and that nobody here is sending. */
   async function giveUpIntents(): Promise<{ givenUp: number; failed: number }> {
     const now = settings.exclusive ? Number.MAX_SAFE_INTEGER : clock.now();
-    const intents = (await sessions.findDueAttempts({ state: 'intent', now, limit: PAGE })).filter(
+    const intents = (await sessions.findDueKeys({ state: 'intent', now, limit: PAGE })).filter(
       ({ sessionId }) => !pool.has(createKey(sessionId)),
     );
     const message = 'the broker stopped between the intent and the answer to the create call';
@@ -79,15 +85,18 @@ export function createProvisioningController(deps: ProvisioningDeps): Controller
   }
 
   /** One row that cannot be dealt with does not keep the others from it (REL-D9). How many could not. */
-  async function eachByItself(attempts: readonly Attempt[], deal: (attempt: Attempt) => Promise<unknown>): Promise<number> {
+  async function eachByItself<Key extends Pick<Attempt, 'sessionId' | 'ordinal'>>(
+    attempts: readonly Key[],
+    deal: (attempt: Key) => Promise<unknown>,
+  ): Promise<number> {
     let failed = 0;
     for (const attempt of attempts) {
       try {
         await deal(attempt);
       } catch (error) {
         failed += 1;
-        const { sessionId, ordinal, state } = attempt;
-        log.error({ sessionId, ordinal, state, error: describeError(error) }, 'attempt could not be dealt with');
+        const { sessionId, ordinal } = attempt;
+        log.error({ sessionId, ordinal, error: describeError(error) }, 'attempt could not be dealt with');
       }
     }
     return failed;

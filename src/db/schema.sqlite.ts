@@ -15,6 +15,5 @@ export const {
   offerFailures,
   strays,
   controllers,
-  leases,
   installation,
 } = defineTables(sqliteKit);

@@ -350,13 +350,6 @@ export function defineTables(kit: Kit) {
     report: kit.json<Readonly<Record<string, unknown>>>('report'),
   });
 
-  const leases = kit.table('leases', {
-    name: kit.text('name').primaryKey(),
-    owner: kit.text('owner').notNull(),
-    fence: kit.int('fence').notNull(),
-    expiresAt: kit.instant('expires_at').notNull(),
-  });
-
   /** What is known of this installation: its deployment id, the canary of the key-encryption key. */
   const installation = kit.table('installation', {
     name: kit.text('name').primaryKey(),
@@ -376,7 +369,6 @@ export function defineTables(kit: Kit) {
     offerFailures,
     strays,
     controllers,
-    leases,
     installation,
   };
 }

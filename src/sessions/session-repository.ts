@@ -172,7 +172,7 @@ export function createSessionRepository(store: Store) {
   );
   const findAwaiting = statement('session.find-awaiting-attempt', (query, values: { now: EpochMs; limit: number }) =>
     query
-      .select()
+      .select({ id: sessions.id, provider: sessions.provider })
       .from(sessions)
       .where(
         and(
@@ -226,6 +226,16 @@ export function createSessionRepository(store: Store) {
       .where(and(eq(attempts.state, 'live'), eq(sessions.status, values.status), eq(sessions.desired, 'run')))
       .orderBy(asc(attempts.dueAt), asc(attempts.sessionId))
       .limit(values.limit),
+  );
+  const findDueKeys = statement(
+    'attempt.find-due-keys',
+    (query, values: { state: AttemptState; now: EpochMs; limit: number }) =>
+      query
+        .select({ sessionId: attempts.sessionId, ordinal: attempts.ordinal })
+        .from(attempts)
+        .where(and(eq(attempts.state, values.state), lte(attempts.dueAt, values.now)))
+        .orderBy(asc(attempts.dueAt), asc(attempts.sessionId))
+        .limit(values.limit),
   );
   const findLiveKeys = statement('attempt.find-live-keys', (query, values: { status: SessionStatus; limit: number }) =>
     query
@@ -490,12 +500,19 @@ export function createSessionRepository(store: Store) {
       store.read(listEvents(request)),
 
     /** Sessions that wait for an attempt to be begun, the longest due first. */
-    findAwaitingAttempt: (request: { now: EpochMs; limit: number }): Promise<Session[]> => store.read(findAwaiting(request)),
+    findAwaitingAttempt: (request: { now: EpochMs; limit: number }): Promise<Pick<Session, 'id' | 'provider'>[]> =>
+      store.read(findAwaiting(request)),
     async nextAwaitingAttemptAt(now: EpochMs): Promise<EpochMs | undefined> {
       return instant((await store.read(nextAwaiting({ now }))).at(0)?.at);
     },
     findDueAttempts: (request: { state: AttemptState; now: EpochMs; limit: number }): Promise<Attempt[]> =>
       store.read(findDueAttempts(request)),
+    /** The same by their keys alone, for who looks often. */
+    findDueKeys: (request: {
+      state: AttemptState;
+      now: EpochMs;
+      limit: number;
+    }): Promise<Pick<Attempt, 'sessionId' | 'ordinal'>[]> => store.read(findDueKeys(request)),
     async nextDueAttemptAt(state: AttemptState, now: EpochMs): Promise<EpochMs | undefined> {
       return instant((await store.read(nextDueAttempt({ state, now }))).at(0)?.at);
     },
