@@ -150,7 +150,7 @@ describe('loadConfig', () => {
     expect(faultsOf(load({ LOGGING_LEVEL: 'loud' }))[0]).toMatch(/^LOGGING_LEVEL="loud"/);
   });
 
-  it('PEER-11.2.27: the real environment beats .env, by whichever name it says it, and SERVER_HOST is honoured', () => {
+  it('PEER-11.2.27, PEER-10.62: the real environment beats .env, by whichever name it says it, and SERVER_HOST is honoured', () => {
     const dotenvText = 'SERVER_PORT=1111\nSERVER_HOST=127.0.0.5\nLOG_LEVEL=debug # quiet please\nIDLE_GPU_PERCENT="7"\n';
 
     const config = configOf(load({ SERVER_PORT: '2222', LOGGING_LEVEL: 'error' }, { dotenvText }));

@@ -11,7 +11,7 @@ async function aRunning(world: World): Promise<SessionId> {
 }
 
 describeWorld('termination: destroyed until gone', (make) => {
-  it('REL-C1: a destroy that fails for hours is repeated for ever, at least every five minutes, and the bill goes on', async () => {
+  it('REL-C1, PEER-10.73: a destroy that fails for hours is repeated for ever, at least every five minutes, and the bill goes on', async () => {
     const world = await make();
     const id = await aRunning(world);
     world.account().failAlways('DestroyInstance', { do: 'fail', kind: 'unavailable', retryAfterMs: 3 * HOUR_MS });
@@ -199,7 +199,7 @@ describeWorld('termination: destroyed until gone', (make) => {
     await world.runUntil(id, 'stopped', 40 * MINUTE_MS);
   });
 
-  it('REL-C11, PEER-11.2.11: a session that is old when its end begins has all the time it needs', async () => {
+  it('REL-C11, PEER-11.2.11, PEER-10.72: a session that is old when its end begins has all the time it needs', async () => {
     const world = await make();
     const id = await aRunning(world);
     await world.run({ withinMs: 40 * MINUTE_MS });

@@ -38,7 +38,7 @@ async function samples(metrics: Metrics, name: string): Promise<string[]> {
 }
 
 describe('createMetrics', () => {
-  it('PEER-11.2.23: reads gauges when scraped, so that they cannot drift, and knows only sessions that have an end before them', async () => {
+  it('PEER-11.2.23, PEER-10.64: reads gauges when scraped, so that they cannot drift, and knows only sessions that have an end before them', async () => {
     const { metrics } = someMetrics();
     let rows = [
       { provider: 'pool', status: 'running', count: 3 },

@@ -175,7 +175,7 @@ describe('listings', () => {
     expect(ids(book)).toEqual(['vast-1']);
   });
 
-  it('calls offers stale when nobody listed them for long, at the moment that it named', () => {
+  it('PEER-10.78: calls offers stale when nobody listed them for long, at the moment that it named', () => {
     const book = aBook({ id: vast });
     list(book, vast, {});
     const etag = book.etag(bookQuery({}));

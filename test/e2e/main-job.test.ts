@@ -186,7 +186,7 @@ describePart('sshd', 'the main job on the simulated market', () => {
     expect(sample(ended, 'gpu_orphans_detected_total')).toBe(0);
   });
 
-  it('REL-C13: ends cleanly and leaves the session running; the next process goes on with it at the same place', async () => {
+  it('REL-C13, PEER-11.2.5: ends cleanly and leaves the session running; the next process goes on with it at the same place', async () => {
     const broker = await aBroker();
     const { session, ssh_private_key: key } = await rentRunning(broker);
     const login = loginOf(session, key);
