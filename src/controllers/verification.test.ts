@@ -15,6 +15,7 @@ import { CONSUMER_KEY, describeWorld } from '../../test/support/world.ts';
 import { systemClock } from '../core/clock.ts';
 import { MINUTE_MS } from '../core/duration.ts';
 import { generateSshKeyPair } from '../core/openssh-key-pair.ts';
+import { ProviderError } from '../provider/provider-error.ts';
 import { instanceId, offerId } from '../provider/ids.ts';
 import { createSampler } from '../ssh/sampler.ts';
 import { createSshVerifier } from '../ssh/verifier.ts';
@@ -186,22 +187,32 @@ describeWorld('verification', (make) => {
     expect(world.replica.pools.reduce((sum, pool) => sum + pool.inFlight, 0)).toBe(0);
   });
 
-  it('attaches keys for a provider that takes them after the create, until it holds', async () => {
+  it('attaches the consumer’s key at once, the probe key only when logins are refused, and takes the probe key back', async () => {
     const world = await make({ providers: [{ capabilities: { sshKeysAtCreate: 'none' } }] });
     const asked: (readonly string[])[] = [];
+    const removed: (readonly string[])[] = [];
     const { provider } = world.markets.get('memory')!;
     Object.assign(provider, {
       ensureSshKeys: (_id: unknown, keys: readonly string[]) => {
         asked.push(keys);
+        const kind = 'unavailable';
+        if (asked.length === 1)
+          return Promise.reject(
+            new ProviderError({ kind, provider: provider.id, operation: 'AttachSSHKey', message: 'later' }),
+          );
         return Promise.resolve();
       },
+      removeSshKeys: (_id: unknown, keys: readonly string[]) => Promise.resolve(void removed.push(keys)),
     });
     await world.crash(); // a process that sees the ability
+    world.ssh.script(...Array.from({ length: 8 }, () => notYet('auth_failed')), proves);
     const { id } = await world.order({ request: { offerId: offerId('memory-stock-t4') } });
 
     await world.runUntil(id, 'running');
 
-    expect(asked).toEqual([[CONSUMER_KEY, (await world.attempt(id)).probePublicKey]]);
+    const { probePublicKey } = await world.attempt(id);
+    expect(asked).toEqual([[CONSUMER_KEY], [CONSUMER_KEY, probePublicKey]]);
+    expect(removed).toEqual([[probePublicKey]]);
   });
 });
 

@@ -17,6 +17,7 @@ import type { Applied, SessionWriter } from '../sessions/session-writer.ts';
 import type { ProofOutcome, ProofRequest } from '../ssh/proof.ts';
 import type { SshVerifier } from '../ssh/verifier.ts';
 import type { Controller } from './controller.ts';
+import { createAttachedKeys, type AttachedKeys } from './attached-keys.ts';
 import { linkedAbort } from './linked-abort.ts';
 import type { TaskPool } from './task-pool.ts';
 
@@ -133,11 +134,23 @@ function createRounds(deps: VerificationDeps, { sessionId, ordinal }: Target) {
   let knocks = 0;
   let knockingSinceMs: number | undefined;
   let probeKey: Secret<string> | undefined;
-  let keysEnsured = false;
+  let keys: AttachedKeys | undefined;
+  let refusedLogins = 0;
   let lastKnock: ProofOutcome | undefined;
 
   const recordOf = (applied: Applied) => (applied.outcome === 'missing' ? undefined : applied.record);
   const tell = async (fact: Fact) => recordOf(await writer.apply(sessionId, fact));
+
+  function keysOf({ session }: SessionRecord, attempt: Attempt, provider: Provider): AttachedKeys {
+    return (keys ??= createAttachedKeys({
+      session,
+      attempt,
+      provider,
+      clock,
+      log,
+      callTimeoutMs: deps.settings.callTimeoutMs,
+    }));
+  }
 
   async function ask(
     record: SessionRecord,
@@ -151,13 +164,11 @@ function createRounds(deps: VerificationDeps, { sessionId, ordinal }: Target) {
       const call = { signal: clock.timeoutSignal(deps.settings.callTimeoutMs, signal) };
       const askedAt = clock.now();
       const instance = await provider.getInstance(attempt.instanceId, call);
-      if (instance && provider.ensureSshKeys && !keysEnsured && instance.state === 'running') {
-        await provider.ensureSshKeys(attempt.instanceId, [record.session.sshPublicKey, attempt.probePublicKey], call);
-        keysEnsured = true;
-      }
-      return await tell(
+      const after = await tell(
         instance ? { kind: 'seen', ordinal, by: 'get', instance, askedAt } : { kind: 'missing', ordinal, by: 'get' },
       );
+      if (instance?.state === 'running') await keysOf(record, attempt, provider).ensure(refusedLogins, signal);
+      return after;
     } catch (error) {
       if (!(error instanceof ProviderError)) throw error;
       log.debug(
@@ -185,6 +196,8 @@ function createRounds(deps: VerificationDeps, { sessionId, ordinal }: Target) {
     );
     lastKnock = outcome;
     if (outcome.kind === 'not_yet') metrics.sshAttemptFailed(provider.id, outcome.reason);
+    if (outcome.kind === 'not_yet' && outcome.reason === 'auth_failed') refusedLogins += 1;
+    if (outcome.kind === 'proven') await keysOf(record, attempt, provider).forgetProbe(signal);
     if (outcome.kind === 'proven')
       metrics.sshProven(provider.id, { seconds: (clock.monotonicMs() - knockingSinceMs) / SECOND_MS, attempts: knocks });
     const fact = factOf(outcome, record, attempt);

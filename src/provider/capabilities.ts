@@ -16,7 +16,7 @@ export interface Capabilities {
   readonly absence: AbsencePolicy;
   /** True for a market that exists only in this process or emulates one: never mixed with real offers. */
   readonly simulated: boolean;
-  /** How many public keys the create call takes: `'many'`, or `'one'` when the second goes in by `ensureSshKeys` or a boot script. */
+  /** How many public keys the create call takes: `'many'`, `'one'` when the second goes in by `ensureSshKeys` or a boot script, `'none'` when all of them do. */
   readonly sshKeysAtCreate: 'many' | 'one' | 'none';
   readonly customImage: boolean;
   readonly environment: boolean;

@@ -21,6 +21,7 @@ export type ProviderOperation =
   | 'DestroyInstance'
   | 'GetInstanceStatus'
   | 'AttachSSHKey'
+  | 'DetachSSHKey'
   | 'Check'
   | 'GetBalance'
   | 'DialSsh';

@@ -71,6 +71,8 @@ export interface Provider {
 
   /** For vendors whose keys are attached after create: makes sure that each key is there. Called until it holds. */
   ensureSshKeys?(id: InstanceId, keys: readonly string[], options: CallOptions): Promise<void>;
+  /** Where the vendor keeps the keys that were attached: makes sure that these are not written back at a reboot. Called at hand-off. */
+  removeSshKeys?(id: InstanceId, keys: readonly string[], options: CallOptions): Promise<void>;
   /** A byte stream to the instance's sshd, for machines that nobody can dial. */
   dialSsh?(id: InstanceId, options: CallOptions): Promise<Duplex>;
   balance?(options: CallOptions): Promise<MicroUsd>;

@@ -79,7 +79,7 @@ export function createLifeCycle(deps: LifeCycleDeps): LifeCycle {
   const { config, metrics, activate, log, clock } = deps;
   const { lifecycle, sessions: limits } = config;
   const callTimeoutMs = limits.providerCallTimeoutMs;
-  const observer = createObserver({ ...deps, observations: deps.sightings, callTimeoutMs });
+  const observer = createObserver({ ...deps, observations: deps.sightings, callTimeoutMs: 4 * callTimeoutMs });
   const gate = createHandshakeGate(config.ssh.concurrency);
   const waits: TaskPool[] = [];
   const pools: TaskPool[] = [];

@@ -38,7 +38,7 @@ export async function createProviderSet(deps: ProviderSetDeps): Promise<Readonly
       random,
       log,
       metrics,
-      timeouts: { ...DEFAULT_CALL_TIMEOUTS, readMs: callTimeoutMs },
+      timeouts: { ...DEFAULT_CALL_TIMEOUTS, readMs: callTimeoutMs, listMs: 4 * callTimeoutMs },
       lanes: { ...DEFAULT_LANES, concurrency, destroyConcurrency: concurrency },
     });
     providers.set(provider.id, decorated);

@@ -19,7 +19,7 @@ export type Proceed<Result> = (options: CallOptions) => Promise<Result>;
 
 /** The same provider with `around` round every call. Optional members exist where the provider has them; what is thrown at once becomes a rejection. */
 export function aroundEveryCall(provider: Provider, around: Around): Provider {
-  const { ensureSshKeys, dialSsh, balance, close } = provider;
+  const { ensureSshKeys, removeSshKeys, dialSsh, balance, close } = provider;
   return {
     id: provider.id,
     capabilities: provider.capabilities,
@@ -42,6 +42,12 @@ export function aroundEveryCall(provider: Provider, around: Around): Provider {
           ensureSshKeys.call(provider, instanceId, keys, inner),
         ),
     }),
+    ...(removeSshKeys && {
+      removeSshKeys: (instanceId, keys, options) =>
+        around({ operation: 'DetachSSHKey', options, instanceId }, async (inner) =>
+          removeSshKeys.call(provider, instanceId, keys, inner),
+        ),
+    }),
     ...(dialSsh && {
       dialSsh: (instanceId, options) =>
         around({ operation: 'DialSsh', options, instanceId }, async (inner) => dialSsh.call(provider, instanceId, inner)),
@@ -60,6 +66,7 @@ const VERBS = {
   DestroyInstance: 'destroy instance',
   GetInstanceStatus: 'get instance',
   AttachSSHKey: 'attach SSH keys',
+  DetachSSHKey: 'detach SSH keys',
   Check: 'check',
   GetBalance: 'read balance',
   DialSsh: 'dial SSH',

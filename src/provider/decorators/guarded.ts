@@ -9,12 +9,19 @@ import type { ProviderCall } from './around.ts';
 export interface CallTimeouts {
   /** Lists, reads and checks, milliseconds. */
   readonly readMs: number;
+  /** The list of all instances, whole: an account's pages come one after the other. */
+  readonly listMs: number;
   readonly destroyMs: number;
   /** Attaching keys and dialling an instance, milliseconds. */
   readonly accessMs: number;
 }
 
-export const DEFAULT_CALL_TIMEOUTS: CallTimeouts = { readMs: 30 * SECOND_MS, destroyMs: MINUTE_MS, accessMs: 30 * SECOND_MS };
+export const DEFAULT_CALL_TIMEOUTS: CallTimeouts = {
+  readMs: 30 * SECOND_MS,
+  listMs: 2 * MINUTE_MS,
+  destroyMs: MINUTE_MS,
+  accessMs: 30 * SECOND_MS,
+};
 
 /** How long a provider whose call was cut short may take to say itself what became of it. */
 const LAST_WORD_MS = SECOND_MS;
@@ -65,10 +72,12 @@ function timeLimitMs({ operation }: ProviderCall, { capabilities }: Provider, ti
     case 'DestroyInstance':
       return timeouts.destroyMs;
     case 'AttachSSHKey':
+    case 'DetachSSHKey':
     case 'DialSsh':
       return timeouts.accessMs;
-    case 'ListOffers':
     case 'ListAllInstances':
+      return timeouts.listMs;
+    case 'ListOffers':
     case 'GetInstanceStatus':
     case 'Check':
     case 'GetBalance':

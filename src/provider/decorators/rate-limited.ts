@@ -30,6 +30,7 @@ const PRIORITY = {
   DestroyInstance: 6,
   GetInstanceStatus: 5,
   AttachSSHKey: 5,
+  DetachSSHKey: 5,
   ListAllInstances: 4,
   CreateInstance: 3,
   ListOffers: 2,
