@@ -11,6 +11,7 @@ packages=()
 for pair in "${needed[@]}"; do
   command -v "${pair%%=*}" >/dev/null || packages+=("${pair#*=}")
 done
+python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv) # a part of Python that is no program
 if ((${#packages[@]} == 0)); then
   echo 'every program is here'
   exit

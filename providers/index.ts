@@ -1,6 +1,7 @@
 import type { ProviderModule } from '../src/provider/provider-module.ts';
 import { pool } from './pool/index.ts';
 import { simulated } from './simulated/index.ts';
+import { vastai } from './vastai/index.ts';
 
 /** Every provider that there is: two lines for each, its import and its place here. */
-export const providerModules: readonly ProviderModule[] = [pool, simulated];
+export const providerModules: readonly ProviderModule[] = [vastai, pool, simulated];

@@ -1,4 +1,5 @@
 // The parts of a machine that some tests need: programs which npm does not install. Run by itself it prints those that are present, with commas.
+import { spawnSync } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -24,6 +25,11 @@ function findProgram(...names) {
 
 function isRoot() {
   return process.getuid?.() === 0;
+}
+
+function canMakePythonEnvironments() {
+  const python = findProgram('python3');
+  return python !== undefined && spawnSync(python, ['-c', 'import venv, ensurepip'], { stdio: 'ignore' }).status === 0;
 }
 
 /** name, whether it is present, what it is for, how to get it on Debian; an optional one is missed by nobody under CI=true. */
@@ -53,6 +59,13 @@ export const parts = [
     present: () => findProgram('prometheus') !== undefined && findProgram('promtool') !== undefined,
     purpose: 'metrics and scrape file in a real Prometheus',
     install: 'apt-get install prometheus',
+  },
+  {
+    name: 'python',
+    // Debian's Python comes without what makes an environment of its own: a package beside it has that.
+    present: () => canMakePythonEnvironments(),
+    purpose: 'the official client of Vast.ai, which pip installs',
+    install: 'apt-get install python3-venv',
   },
   {
     name: 'node24',

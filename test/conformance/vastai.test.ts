@@ -1,0 +1,238 @@
+import { describe, expect, it } from 'vitest';
+import { generateSshKeyPair } from '../../src/core/openssh-key-pair.ts';
+import { seededRandom } from '../../src/core/random.ts';
+import { instanceId } from '../../src/provider/ids.ts';
+import type { Offer } from '../../src/provider/offer.ts';
+import { ProviderError } from '../../src/provider/provider-error.ts';
+import { Knobs, SCENARIOS, spinShapes } from '../emulators/vastai/knobs.ts';
+import { login } from '../emulators/vastai/test-client.ts';
+import { uncancelled } from '../support/provider-calls.ts';
+import { describeProvider } from './describe-provider.ts';
+import { answer, created, createRequest, eventually, got, settled } from './steps.ts';
+import { makeVastWorld } from './vastai-world.ts';
+import type { VastWorld } from './vastai-world.ts';
+
+const TIMEOUT_MS = 20_000;
+
+describeProvider({
+  name: 'the adapter of Vast.ai before a vendor that refuses what it does not know',
+  make: () => makeVastWorld({ seed: 1, mode: 'strict' }),
+  timeoutMs: TIMEOUT_MS,
+});
+
+/** Together they have every reading of every place where the sources of the vendor's behaviour conflict. */
+const ROULETTE_SEEDS = [0, 7, 19, 84, 216];
+
+describe.each(ROULETTE_SEEDS)('reading %i of the sources:', (seed) => {
+  describeProvider({
+    name: 'the adapter of Vast.ai',
+    make: () => makeVastWorld({ seed, mode: 'lenient', roulette: true }),
+    timeoutMs: TIMEOUT_MS,
+  });
+});
+
+it('is held to every reading of the sources that there is', async () => {
+  const readings = async (seed: number) => {
+    const world = await makeVastWorld({ seed, mode: 'lenient', roulette: true });
+    const { shapes } = world.emulator;
+    await world.close();
+    return Object.entries(shapes).map(([name, reading]) => `${name}=${String(reading)}`);
+  };
+  const many = Array.from({ length: 500 }, (_, seed) => Object.entries(spinShapes(seededRandom(seed))));
+  const all = new Set(many.flat().map(([name, reading]) => `${name}=${String(reading)}`));
+
+  const held = new Set((await Promise.all(ROULETTE_SEEDS.map(readings))).flat());
+
+  expect([...all].filter((reading) => !held.has(reading))).toEqual([]);
+});
+
+describeProvider({
+  name: 'the adapter of Vast.ai before a vendor that is slow to show, tells little and has another time',
+  make: () =>
+    makeVastWorld({
+      seed: 2,
+      mode: 'strict',
+      knobs: {
+        listLagMs: 60_000,
+        goneLagMs: 300_000,
+        everyOptionalNull: true,
+        clockSkewMs: 90_000,
+        retryAfterHeader: true,
+        priceDriftPerMinute: 0.2,
+      },
+    }),
+  timeoutMs: TIMEOUT_MS,
+});
+
+describe('a session at the emulated Vast.ai', () => {
+  const consumer = generateSshKeyPair('consumer');
+  const probe = generateSshKeyPair('probe');
+  const keys = [consumer.publicKey, probe.publicKey];
+  const portsOf = async (world: VastWorld, id: string) => {
+    const running = await eventually(world, {
+      what: 'the instance should run',
+      limitMs: world.limits.bootMs,
+      probe: async () => {
+        const now = await got(world, instanceId(id));
+        return now?.state === 'running' ? now : undefined;
+      },
+    });
+    if (running.ssh.routes === 'dial') throw new Error('it can only be dialled');
+    return running.ssh.routes.map(({ port }) => port);
+  };
+  const loginAt = async (ports: readonly number[], { privateKey }: { readonly privateKey: string }) =>
+    Promise.all(ports.map((port) => login(port, privateKey, 'whoami')));
+  const SSHD_UP_MS = 5_000;
+  const KEYS_ARRIVED_MS = 15_000;
+
+  it('is entered on both ways by the keys of the boot script, before any came through the key API', async () => {
+    const world = await makeVastWorld({ seed: 1, mode: 'strict' });
+    const { instance } = await created(world, { sshPublicKeys: keys, onStart: 'echo hello' });
+    const ports = await portsOf(world, instance.id);
+
+    await world.advance(SSHD_UP_MS);
+
+    expect(ports).toHaveLength(2);
+    expect(await loginAt(ports, consumer)).toEqual(['root\n', 'root\n']);
+    expect(await loginAt(ports, probe)).toEqual(['root\n', 'root\n']);
+    expect(await loginAt(ports, generateSshKeyPair())).toEqual(['refused', 'refused']);
+    await world.close();
+  });
+
+  it('is entered by the keys of the key API where the vendor lost the boot script, and loses the probe key with it', async () => {
+    const world = await makeVastWorld({ seed: 1, mode: 'strict', knobs: { onstartLostShare: 1 } });
+    const { instance } = await created(world, { sshPublicKeys: keys });
+    const ports = await portsOf(world, instance.id);
+    await world.advance(SSHD_UP_MS);
+    const { ensureSshKeys, removeSshKeys } = world.provider;
+    if (!ensureSshKeys || !removeSshKeys) throw new Error('the adapter keeps keys');
+
+    const before = await loginAt(ports, consumer);
+    await answer(world, ensureSshKeys.call(world.provider, instance.id, keys, uncancelled));
+    await answer(world, ensureSshKeys.call(world.provider, instance.id, keys, uncancelled));
+    await world.advance(KEYS_ARRIVED_MS);
+    const after = await Promise.all([loginAt(ports, consumer), loginAt(ports, probe)]);
+    await answer(world, removeSshKeys.call(world.provider, instance.id, [probe.publicKey], uncancelled));
+
+    expect(before).toEqual(['refused', 'refused']);
+    expect(after.flat()).toEqual(['root\n', 'root\n', 'root\n', 'root\n']);
+    expect(await loginAt(ports, probe)).toEqual(['refused', 'refused']);
+    expect(await loginAt(ports, consumer)).toEqual(['root\n', 'root\n']);
+    const attaches = world.emulator.requests().filter(({ method, path }) => method === 'POST' && path.endsWith('/ssh/'));
+    expect(attaches).toHaveLength(keys.length);
+    await world.close();
+  });
+
+  it('fails for want of credit, not for its host, when the account ran dry', async () => {
+    const world = await makeVastWorld({ seed: 1, mode: 'strict' });
+    const { instance } = await created(world);
+    await portsOf(world, instance.id);
+
+    world.emulator.setCredit(0);
+
+    expect(await got(world, instance.id)).toMatchObject({
+      state: 'failed',
+      reason: expect.stringContaining('run out of credit'),
+    });
+    expect(await settled(world, world.provider.check(uncancelled))).toMatchObject({ thrown: { kind: 'funds' } });
+    await world.close();
+  });
+
+  it('fails ten minutes after its host was last heard', async () => {
+    const world = await makeVastWorld({ seed: 1, mode: 'strict' });
+    const { instance } = await created(world);
+    await portsOf(world, instance.id);
+    world.emulator.goOffline(Number(instance.id));
+
+    const first = await got(world, instance.id);
+    await world.advance(9 * 60_000);
+    const later = await got(world, instance.id);
+    await world.advance(2 * 60_000);
+
+    expect([first?.state, later?.state]).toEqual(['starting', 'starting']);
+    expect(await got(world, instance.id)).toMatchObject({ state: 'failed' });
+    await world.close();
+  });
+});
+
+/** Resets, pages, throttles and halves, hosts that die and words that nobody knows; only the latency is none. */
+const STORM = Knobs.parse({
+  ...SCENARIOS['stress'],
+  latencyMedianMs: 0,
+  latencyP99Ms: 0,
+  goneBeforeCreateShare: 0.2,
+  dailyRows: 200_000,
+});
+
+it.each([1, 2, 3])('storm %i: tells no lie of an account in which everything goes wrong', { timeout: 30_000 }, async (seed) => {
+  const world = await makeVastWorld({ seed, mode: 'strict', roulette: true, knobs: STORM });
+  const { provider, emulator } = world;
+  const random = seededRandom(seed);
+  const pick = <T>(values: readonly T[]): T | undefined => values[Math.floor(random.next() * values.length)];
+  const alive = () => emulator.instances().filter(({ isAlive }) => isAlive);
+  const isAlive = (id: string) => alive().some((each) => String(each.id) === id);
+  const lies: string[] = [];
+  const done = { offers: 0, create: 0, list: 0, get: 0, destroy: 0 };
+  const made: string[] = [];
+  let offers: readonly Offer[] = [];
+
+  /** The value or the error of a call; whatever is no ProviderError is a lie in itself. */
+  const asked = async <T>(what: keyof typeof done, call: Promise<T>) => {
+    const outcome = await settled(world, call, 30 * 60_000);
+    if ('value' in outcome) {
+      done[what] += 1;
+      return { value: outcome.value };
+    }
+    if (!(outcome.thrown instanceof ProviderError)) throw outcome.thrown;
+    await world.advance(outcome.thrown.retryAfterMs ?? 0);
+    return { kind: outcome.thrown.kind };
+  };
+  const create = async () => {
+    const offer = pick(offers);
+    if (offer === undefined) return;
+    const request = createRequest(world, offer);
+    const outcome = await asked('create', provider.createInstance(request, uncancelled));
+    const living = alive().flatMap(({ id, label }) => (label === request.tag ? [String(id)] : []));
+    made.push(...living);
+    if ('value' in outcome && living.join() !== outcome.value.id) lies.push(`made ${living.join()}, said ${outcome.value.id}`);
+    const isOpen = 'kind' in outcome && (outcome.kind === 'ambiguous' || outcome.kind === 'protocol');
+    if ('kind' in outcome && !isOpen && living.length > 0) lies.push(`made ${living.join()}, said ${outcome.kind}`);
+  };
+  const list = async () => {
+    await world.advance(world.limits.listLagMs);
+    const before = alive().map(({ id }) => String(id));
+    const outcome = await asked('list', provider.listInstances(uncancelled));
+    if (!('value' in outcome)) return;
+    const shown = new Set<string>(outcome.value.map(({ id }) => id));
+    lies.push(...before.filter((id) => isAlive(id) && !shown.has(id)).map((id) => `${id} is not listed`));
+    lies.push(...outcome.value.flatMap(({ id, tag }) => (tag === undefined ? [`${id} is listed without its tag`] : [])));
+  };
+  const get = async () => {
+    const id = pick(made);
+    if (id === undefined) return;
+    const outcome = await asked('get', provider.getInstance(instanceId(id), uncancelled));
+    if ('value' in outcome && (outcome.value !== undefined) !== isAlive(id))
+      lies.push(`get says ${outcome.value?.state} of ${id}`);
+  };
+  const destroy = async () => {
+    const id = pick(made);
+    if (id === undefined) return;
+    const outcome = await asked('destroy', provider.destroyInstance(instanceId(id), uncancelled));
+    if ('value' in outcome && isAlive(id)) lies.push(`destroy says ${outcome.value} of ${id}, which was not touched`);
+  };
+
+  for (let step = 0; step < 120; step += 1) {
+    const chance = random.next();
+    if (chance < 0.2 || offers.length === 0) {
+      const outcome = await asked('offers', provider.listOffers({}, uncancelled));
+      if ('value' in outcome) offers = outcome.value.offers;
+    } else if (chance < 0.5) await create();
+    else if (chance < 0.65) await list();
+    else if (chance < 0.85) await get();
+    else await destroy();
+  }
+
+  expect(lies).toEqual([]);
+  expect(Math.min(...Object.values(done))).toBeGreaterThan(3);
+  await world.close();
+});
