@@ -23,6 +23,7 @@ import { createMetrics } from '../observability/metrics.ts';
 import type { OfferSerialiser } from '../offers/offer-view.ts';
 import { createOfferBook } from '../offers/offer-book.ts';
 import { createOfferRepository } from '../offers/offer-repository.ts';
+import type { ProviderId } from '../provider/ids.ts';
 import { createSessionChanges } from '../sessions/session-changes.ts';
 import { createSessionRepository } from '../sessions/session-repository.ts';
 import { FAILURE_REASONS, STOP_REASONS } from '../sessions/session-state.ts';
@@ -253,10 +254,15 @@ export async function createCore({
 
       /** Whether what a former life left behind has been looked for. */
       hasSwept: () => hasSwept,
+      verdictOf: (provider: ProviderId) => lifeCycle.verdictOf(provider),
 
       /** Sweeps and lists the offers once, then begins to reconcile: what a former life left behind is found before anything new is made. */
       async start(signal: AbortSignal): Promise<void> {
-        const first = config.lifecycle.startupSweepEnabled ? ['instance.orphans', 'offers.refresh'] : ['offers.refresh'];
+        const first = [
+          'provider.check',
+          'offers.refresh',
+          ...(config.lifecycle.startupSweepEnabled ? ['instance.orphans'] : []),
+        ];
         const sweepSignal = clock.timeoutSignal(config.lifecycle.startupSweepTimeoutMs, signal);
         await Promise.all(
           lifeCycle.controllers
@@ -302,6 +308,7 @@ const CLOUD_ABSENCE = {
 } as const;
 
 const CONTROLLER_NAMES = [
+  'provider.check',
   'offers.refresh',
   'session.provisioning',
   'session.verification',

@@ -1,6 +1,7 @@
 import { describeError } from '../core/errors.ts';
 import type { SteadyClock } from '../core/steady-clock.ts';
 import type { Log } from '../core/log.ts';
+import type { Verdict } from '../controllers/provider-check.ts';
 import type { InstallationRepository } from '../db/installation-repository.ts';
 import type { HealthReport } from '../http/http-deps.ts';
 import type { OfferBook } from '../offers/offer-book.ts';
@@ -16,6 +17,7 @@ interface HealthDeps {
   readonly version: string;
   readonly clock: Pick<SteadyClock, 'frozen' | 'monotonicMs'>;
   readonly hasSwept: () => boolean;
+  readonly verdictOf: (provider: ProviderId) => Verdict | undefined;
   readonly log: Log;
 }
 
@@ -23,7 +25,7 @@ const PROBE_EVERY_MS = 1_000;
 
 /** How the broker is: asked anew each time, so that it cannot be stale. */
 export function createHealth(deps: HealthDeps): () => Promise<HealthReport> {
-  const { installation, book, providers, deploymentId, version, clock, hasSwept, log } = deps;
+  const { installation, book, providers, deploymentId, version, clock, hasSwept, verdictOf, log } = deps;
   let probed: { readonly atMs: number; readonly writable: Promise<boolean> } | undefined;
 
   /** Whoever asks often is told the same for a moment: the page is open to everybody, and each probe is a write. */
@@ -50,12 +52,12 @@ export function createHealth(deps: HealthDeps): () => Promise<HealthReport> {
     simulated: providers.size > 0 && [...providers.values()].every(({ capabilities }) => capabilities.simulated),
     clockFrozen: clock.frozen,
     baseUrlOverridden: [],
-    providers: book.providers().map(({ id, simulated, observedAt, error }) => ({
-      id,
-      simulated,
-      state: error ? ('failing' as const) : observedAt === undefined ? ('starting' as const) : ('ok' as const),
-      listAttempted: hasSwept() && book.snapshot(id)?.lastAttemptAt !== undefined,
-      ...(error ? { error: error.message } : {}),
-    })),
+    providers: book.providers().map(({ id, simulated, observedAt, error }) => {
+      const verdict = verdictOf(id);
+      const problem = verdict?.ok === false ? verdict.message : error?.message;
+      const state = problem !== undefined ? 'failing' : observedAt === undefined ? 'starting' : 'ok';
+      const listAttempted = hasSwept() && book.snapshot(id)?.lastAttemptAt !== undefined;
+      return { id, simulated, state, listAttempted, ...(problem === undefined ? {} : { error: problem }) };
+    }),
   });
 }

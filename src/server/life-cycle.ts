@@ -13,6 +13,7 @@ import { createObserver } from '../controllers/observer.ts';
 import { createOfferRefreshController } from '../controllers/offer-refresh.ts';
 import { createOrphansController } from '../controllers/orphans.ts';
 import { createProvisioningController } from '../controllers/provisioning.ts';
+import { createProviderCheckController, type Verdict } from '../controllers/provider-check.ts';
 import { createRetentionController } from '../controllers/retention.ts';
 import { createTaskPool, type TaskPool } from '../controllers/task-pool.ts';
 import { createTerminationController } from '../controllers/termination.ts';
@@ -60,6 +61,8 @@ export interface LifeCycle {
   readonly controllers: readonly Controller[];
   /** The provider's offers have just changed; true when a pass of their controller is called for. */
   refreshSoon(provider: ProviderId): boolean;
+  /** What the provider's own check said last. */
+  verdictOf(provider: ProviderId): Verdict | undefined;
   /** Ends the tasks that only look and wait; calls that change something are left to finish. */
   abandonWaits(reason: Error): void;
   /** Cuts short whatever the controllers have under way. */
@@ -71,6 +74,7 @@ const CREATE_FENCE_MS = 30 * SECOND_MS;
 const PRICE_TOLERANCE_PERCENT = 5;
 const PROOF_BUDGET_MS = 60 * SECOND_MS;
 const MANY = 100_000;
+const CHECK_EVERY_MS = 5 * MINUTE_MS;
 /** The most that LIFECYCLE_CHECK_INTERVAL can be. */
 const LONGEST_CHECK_INTERVAL_MS = 10 * MINUTE_MS;
 
@@ -102,7 +106,9 @@ export function createLifeCycle(deps: LifeCycleDeps): LifeCycle {
       ...(config.inventory.refreshMs === undefined ? {} : { refreshMs: config.inventory.refreshMs }),
     },
   });
+  const providerCheck = createProviderCheckController({ ...deps, settings: { periodMs: CHECK_EVERY_MS, callTimeoutMs } });
   const controllers: Controller[] = [
+    providerCheck,
     offerRefresh,
     createProvisioningController({
       ...deps,
@@ -174,6 +180,7 @@ export function createLifeCycle(deps: LifeCycleDeps): LifeCycle {
   return {
     controllers,
     refreshSoon: (provider) => offerRefresh.refreshSoon(provider),
+    verdictOf: (provider) => providerCheck.verdictOf(provider),
     abandonWaits: (reason) => {
       for (const pool of waits) pool.stop(reason);
     },

@@ -97,6 +97,20 @@ describe('GET /api/v1/sessions/:id', () => {
     expect(answer.json<{ error: string }>().error).toContain(error);
   });
 
+  it('names no instance of an attempt that has failed while the next one is not answered', async () => {
+    const world = await aWorld();
+    const id = await aSession(world, { auto_retry: true });
+    const { ordinal } = await world.accept(id);
+    await world.apply(id, { kind: 'attempt_failed', ordinal, reason: 'ssh_verify_timeout', message: 'no login' });
+    await world.apply(id, { kind: 'destroy_answered', ordinal, result: 'gone' });
+    await world.begin(id);
+
+    const session = (await world.app.inject(`/api/v1/sessions/${id}`)).json<{ attempts: object[] }>();
+
+    expect(session).not.toHaveProperty('instance_id');
+    expect(session.attempts).toMatchObject([{ instance_id: 'instance-1' }, { state: 'intent' }]);
+  });
+
   it('waits for a status', async () => {
     const world = await aWorld();
     const id = await aSession(world);

@@ -110,7 +110,7 @@ export function sessionToWire({ session, attempts }: SessionRecord, bill: Bill):
     conditions: conditionsOf({ session, attempts }),
     provider: session.provider,
     offer_id: session.offerId,
-    instance_id: attempts.findLast(({ instanceId }) => instanceId !== null)?.instanceId ?? undefined,
+    instance_id: attempts.at(-1)?.instanceId ?? undefined,
     gpu_type: session.gpuType,
     gpu_count: session.gpuCount,
     vram_gb: soldVramGb(session.vramMib),
