@@ -1,5 +1,6 @@
 import { SECOND_MS } from '../../src/core/duration.ts';
 import type { MicroUsd } from '../../src/core/money.ts';
+import { describeCall } from '../../src/provider/calls.ts';
 import type { Capabilities } from '../../src/provider/capabilities.ts';
 import { providerId } from '../../src/provider/ids.ts';
 import { priceWithDisk } from '../../src/provider/offer.ts';
@@ -231,15 +232,6 @@ function gone(offer: Offer): ProviderError {
   return failure('CreateInstance', 'capacity', `offer ${offer.id} is no longer available`);
 }
 
-const VERBS: Readonly<Record<string, string>> = {
-  ListOffers: 'list offers',
-  CreateInstance: 'create instance',
-  GetInstanceStatus: 'get instance',
-  ListAllInstances: 'list instances',
-  DestroyInstance: 'destroy instance',
-  Check: 'check',
-};
-
 function failure(
   operation: ProviderOperation,
   kind: ProviderErrorKind,
@@ -250,7 +242,7 @@ function failure(
     kind,
     provider: SIMULATED,
     operation,
-    message: `${VERBS[operation] ?? operation} at simulated: ${why}`,
+    message: `${describeCall({ id: SIMULATED }, operation)}: ${why}`,
     ...more,
   });
 }

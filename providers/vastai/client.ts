@@ -3,6 +3,7 @@ import { DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from '../../src/core/duration.t
 import type { Log } from '../../src/core/log.ts';
 import type { Random } from '../../src/core/random.ts';
 import type { Secret } from '../../src/core/secret.ts';
+import { URGENCY } from '../../src/provider/calls.ts';
 import {
   createHttpClient,
   HttpFailure,
@@ -37,19 +38,6 @@ const PENALTIES_S: Partial<Record<Endpoint, number>> = { create: 12 };
 const LONGEST_PAUSES_MS: Partial<Record<Endpoint, number>> = { destroy: MINUTE_MS, search: DAY_MS + HOUR_MS };
 const LONGEST_PAUSE_MS = 15 * MINUTE_MS;
 
-/** Destroy first, then looking at instances, then sweeps, new instances, the shop window. */
-const URGENCY: Readonly<Record<ProviderOperation, number>> = {
-  DestroyInstance: 6,
-  GetInstanceStatus: 5,
-  AttachSSHKey: 5,
-  DetachSSHKey: 5,
-  ListAllInstances: 4,
-  CreateInstance: 3,
-  ListOffers: 2,
-  Check: 1,
-  GetBalance: 1,
-  DialSsh: 0,
-};
 const SCOPES: Readonly<Record<Endpoint, string>> = {
   search: 'misc',
   create: 'instance_write',

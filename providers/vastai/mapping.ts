@@ -1,4 +1,5 @@
 import { plainLine } from '../../src/core/text.ts';
+import { describeCall } from '../../src/provider/calls.ts';
 import type { HttpAnswer } from '../../src/provider/http-client.ts';
 import { providerId } from '../../src/provider/ids.ts';
 import type { InstanceState } from '../../src/provider/instance.ts';
@@ -171,19 +172,6 @@ function applies({ statuses, says, body }: RefusalRule, said: Said): boolean {
   return says === undefined || says.test(said.words);
 }
 
-const VERBS: Readonly<Record<ProviderOperation, string>> = {
-  ListOffers: 'list offers',
-  ListAllInstances: 'list instances',
-  CreateInstance: 'create instance',
-  DestroyInstance: 'destroy instance',
-  GetInstanceStatus: 'get instance',
-  AttachSSHKey: 'attach SSH keys',
-  DetachSSHKey: 'detach SSH keys',
-  Check: 'check',
-  GetBalance: 'read balance',
-  DialSsh: 'dial SSH',
-};
-
 export interface FailureInit {
   readonly operation: ProviderOperation;
   readonly kind: ProviderErrorKind;
@@ -199,7 +187,7 @@ export function failure({ operation, kind, why, said, retryAfterMs, cause }: Fai
     kind,
     provider: VASTAI,
     operation,
-    message: `${VERBS[operation]} at ${VASTAI}: ${why}`,
+    message: `${describeCall({ id: VASTAI }, operation)}: ${why}`,
     ...(retryAfterMs !== undefined && { retryAfterMs: Math.ceil(retryAfterMs) }),
     cause: cause ?? (said && new Error(`HTTP ${said.status} ${said.code}`.trim())),
   });

@@ -1,7 +1,7 @@
 import type { Clock } from '../../src/core/clock.ts';
 import { assertNever } from '../../src/core/assert-never.ts';
 import type { Capabilities } from '../../src/provider/capabilities.ts';
-import { describeCall } from '../../src/provider/decorators/around.ts';
+import { describeCall } from '../../src/provider/calls.ts';
 import { providerId } from '../../src/provider/ids.ts';
 import type { Instance, InstanceState } from '../../src/provider/instance.ts';
 import type { Offer } from '../../src/provider/offer.ts';

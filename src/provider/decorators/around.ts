@@ -58,21 +58,3 @@ export function aroundEveryCall(provider: Provider, around: Around): Provider {
     ...(close && { close: () => close.call(provider) }),
   };
 }
-
-const VERBS = {
-  ListOffers: 'list offers',
-  ListAllInstances: 'list instances',
-  CreateInstance: 'create instance',
-  DestroyInstance: 'destroy instance',
-  GetInstanceStatus: 'get instance',
-  AttachSSHKey: 'attach SSH keys',
-  DetachSSHKey: 'detach SSH keys',
-  Check: 'check',
-  GetBalance: 'read balance',
-  DialSsh: 'dial SSH',
-} as const satisfies Record<ProviderOperation, string>;
-
-/** How a message begins: `create instance at vastai`. */
-export function describeCall(provider: Pick<Provider, 'id'>, operation: ProviderOperation): string {
-  return `${VERBS[operation]} at ${provider.id}`;
-}

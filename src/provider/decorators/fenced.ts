@@ -1,7 +1,8 @@
 import type { Clock } from '../../core/clock.ts';
 import { ProviderError } from '../provider-error.ts';
 import type { Provider } from '../provider.ts';
-import { aroundEveryCall, describeCall } from './around.ts';
+import { describeCall } from '../calls.ts';
+import { aroundEveryCall } from './around.ts';
 
 /**
  * Refuses a create whose deadline has passed, just before it would be sent (RULE-R11): a process that was paused, or a call that waited

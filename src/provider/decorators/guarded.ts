@@ -3,7 +3,8 @@ import type { Clock } from '../../core/clock.ts';
 import { MINUTE_MS, SECOND_MS } from '../../core/duration.ts';
 import { ProviderError } from '../provider-error.ts';
 import type { Provider } from '../provider.ts';
-import { aroundEveryCall, describeCall } from './around.ts';
+import { describeCall } from '../calls.ts';
+import { aroundEveryCall } from './around.ts';
 import type { ProviderCall } from './around.ts';
 
 export interface CallTimeouts {

@@ -4,7 +4,8 @@ import { MINUTE_MS, SECOND_MS } from '../../core/duration.ts';
 import { ProviderError } from '../provider-error.ts';
 import type { ProviderOperation } from '../provider-error.ts';
 import type { Provider } from '../provider.ts';
-import { aroundEveryCall, describeCall } from './around.ts';
+import { describeCall, URGENCY } from '../calls.ts';
+import { aroundEveryCall } from './around.ts';
 import type { Proceed, ProviderCall } from './around.ts';
 
 export interface LaneSettings {
@@ -24,20 +25,6 @@ export const DEFAULT_LANES: LaneSettings = {
   longestWaitMs: 30 * SECOND_MS,
   longestDestroyPauseMs: MINUTE_MS,
 };
-
-/** Who goes first when the account's slots are taken: a session that waits for its address, then safety, then new work, then the shop window. */
-const PRIORITY = {
-  DestroyInstance: 6,
-  GetInstanceStatus: 5,
-  AttachSSHKey: 5,
-  DetachSSHKey: 5,
-  ListAllInstances: 4,
-  CreateInstance: 3,
-  ListOffers: 2,
-  Check: 1,
-  GetBalance: 1,
-  DialSsh: 0,
-} as const satisfies Record<ProviderOperation, number>;
 
 /**
  * Lanes for one account. Each operation is a lane that pauses for as long as the provider said with `rate_limited`; all but destroy share
@@ -94,7 +81,7 @@ export function rateLimited(
         await call.sent.catch((error: unknown) => notePause(operation, error));
       };
       try {
-        await queue.add(turn, { priority: PRIORITY[operation], signal });
+        await queue.add(turn, { priority: URGENCY[operation], signal });
       } catch (cause) {
         if (!call.sent) throw notSent('unavailable', 'cancelled while waiting for its turn', { cause });
       }
