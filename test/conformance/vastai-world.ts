@@ -1,9 +1,6 @@
-import { subscribe, unsubscribe } from 'node:diagnostics_channel';
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { startVastEmulator } from '../../providers/vastai/emulator.ts';
 import type { VastEmulator, VastEmulatorOptions } from '../../providers/vastai/emulator.ts';
 import { vastai } from '../../providers/vastai/index.ts';
-import { systemClock } from '../../src/core/clock.ts';
 import { seededRandom } from '../../src/core/random.ts';
 import { instanceId } from '../../src/provider/ids.ts';
 import type { MachinePool } from '../../src/provider/machine-pool.ts';
@@ -13,34 +10,45 @@ import { Knobs } from '../emulators/vastai/knobs.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { recordingLog } from '../support/log.ts';
 import { aTag } from '../support/provider-calls.ts';
+import { watchTraffic, type Traffic } from './traffic.ts';
 import type { AccountFault, ConformanceWorld } from './world.ts';
 
 const MINUTE_MS = 60_000;
 const CREDIT_USD = 100;
-/** For a request that the vendor leaves without an answer: then time goes on all the same. */
-const LONGEST_QUIET_MS = 20;
 /** Rows of a page of their list. */
 const PAGE_ROWS = 25;
 const UNTIL_HEALED = 1_000_000;
 const PAGE = '<html><body>Please enable JavaScript.</body></html>';
 
 type VastWorldOptions = Pick<VastEmulatorOptions, 'seed' | 'mode'> &
-  Partial<Pick<VastEmulatorOptions, 'roulette' | 'shapes' | 'knobs'>>;
+  Partial<Pick<VastEmulatorOptions, 'roulette' | 'shapes' | 'knobs' | 'offers'>> & {
+    /** Shared with a broker; the world makes its own otherwise. */
+    readonly clock?: FakeClock;
+  };
 
 export interface VastWorld extends ConformanceWorld {
   readonly emulator: VastEmulator;
+  readonly clock: FakeClock;
+  readonly traffic: Traffic;
 }
 
 /**
  * The adapter as it ships against the emulated vendor, over HTTP. Both live by one fake clock, and it moves only while no request is
- * under way: so an exchange takes no time, and the intervals that the vendor demands are met or broken exactly.
+ * under way: so an exchange takes no time but the vendor's own, and the intervals that it demands are met or broken exactly.
  */
-export async function makeVastWorld(options: VastWorldOptions): Promise<VastWorld> {
-  const clock = new FakeClock('2026-10-26T08:00:00Z');
+export async function makeVastWorld({
+  clock = new FakeClock('2026-10-26T08:00:00Z'),
+  ...options
+}: VastWorldOptions): Promise<VastWorld> {
+  const traffic = watchTraffic();
   const { listLagMs, goneLagMs } = Knobs.parse(options.knobs ?? {});
-  const emulator = await startVastEmulator({ clock, scenario: 'calm', creditUsd: CREDIT_USD, ...options });
+  const emulator = await startVastEmulator({
+    clock: traffic.vendorClock(clock),
+    scenario: 'calm',
+    creditUsd: CREDIT_USD,
+    ...options,
+  });
   const stranger = emulator.addKey(['instance_write']);
-  const requests = watchRequests();
   const environment = vastai.environment.parse({ VASTAI_API_KEY: emulator.apiKey, VASTAI_BASE_URL: emulator.url });
   const log = recordingLog();
   const provider = await vastai.create(environment, {
@@ -53,21 +61,32 @@ export async function makeVastWorld(options: VastWorldOptions): Promise<VastWorl
   let tags = 0;
   let foreign = 0;
 
+  async function advance(ms: number): Promise<void> {
+    await clock.settle();
+    await traffic.untilQuiet();
+    for (let left = ms; left > 0;) {
+      // whole milliseconds, since a step that rounding swallows would be taken for ever
+      const step = Math.min(left, Math.max(1, Math.ceil(clock.nextWakeInMs ?? left)));
+      await clock.advance(step);
+      await traffic.untilQuiet();
+      left -= step;
+    }
+  }
+
+  /** The answer to somebody else, who waits for the vendor as the adapter does. */
+  async function whileTimePasses(answer: Promise<Response>): Promise<Response> {
+    let isPending = true;
+    const done = answer.finally(() => (isPending = false));
+    while (isPending) await advance(1);
+    return done;
+  }
+
   return {
     emulator,
     provider,
     clock,
-    async advance(ms) {
-      await clock.settle();
-      await requests.untilQuiet();
-      for (let left = ms; left > 0;) {
-        // whole milliseconds, since a step that rounding swallows would be taken for ever
-        const step = Math.min(left, Math.max(1, Math.ceil(clock.nextWakeInMs ?? left)));
-        await clock.advance(step);
-        await requests.untilQuiet();
-        left -= step;
-      }
-    },
+    traffic,
+    advance,
     newTag: () => aTag((tags += 1)),
     unknownId: instanceId('1'),
     secrets: [emulator.apiKey],
@@ -81,11 +100,13 @@ export async function makeVastWorld(options: VastWorldOptions): Promise<VastWorl
       },
       pageSize: PAGE_ROWS,
       async takeOffer({ providerOfferId }) {
-        const answer = await fetch(`${emulator.url}/api/v0/asks/${providerOfferId}/`, {
-          method: 'PUT',
-          headers: { authorization: `Bearer ${stranger}`, 'content-type': 'application/json' },
-          body: JSON.stringify({ image: 'ubuntu:24.04', disk: 10, label: 'somebody' }),
-        });
+        const answer = await whileTimePasses(
+          fetch(`${emulator.url}/api/v0/asks/${providerOfferId}/`, {
+            method: 'PUT',
+            headers: { authorization: `Bearer ${stranger}`, 'content-type': 'application/json' },
+            body: JSON.stringify({ image: 'ubuntu:24.04', disk: 10, label: 'somebody' }),
+          }),
+        );
         if (!answer.ok) throw new Error(`somebody else could not rent ${providerOfferId}: ${await answer.text()}`);
       },
       fault(operation, fault) {
@@ -105,7 +126,7 @@ export async function makeVastWorld(options: VastWorldOptions): Promise<VastWorl
     },
     async close() {
       const tooFrequent = emulator.requests().filter(({ status, fault }) => status === 429 && fault === undefined);
-      requests.stopWatching();
+      traffic.stopWatching();
       await emulator.close();
       const calls = tooFrequent.map(({ method, path }) => `${method} ${path}`);
       if (calls.length > 0) throw new Error(`the vendor found these calls too frequent: ${calls.join(', ')}`);
@@ -165,33 +186,6 @@ function misbehaviour(operation: ProviderOperation, fault: Exclude<AccountFault,
     case 'no answer':
       return { kind: 'silence-after' };
   }
-}
-
-/** The exchanges of global fetch that are under way. */
-function watchRequests() {
-  const underWay = new Set<unknown>();
-  // undici publishes an object with the request on each of these channels
-  const requestOf = (message: unknown) => (message as { readonly request: unknown }).request;
-  const begin = (message: unknown) => void underWay.add(requestOf(message));
-  const end = (message: unknown) => void underWay.delete(requestOf(message));
-  subscribe('undici:request:create', begin);
-  subscribe('undici:request:trailers', end);
-  subscribe('undici:request:error', end);
-  return {
-    /** Until what the last answer set off has run, too. */
-    async untilQuiet(): Promise<void> {
-      const until = systemClock.monotonicMs() + LONGEST_QUIET_MS;
-      for (let quietTurns = 0; quietTurns < 3 && systemClock.monotonicMs() < until;) {
-        await nextTurn();
-        quietTurns = underWay.size === 0 ? quietTurns + 1 : 0;
-      }
-    },
-    stopWatching() {
-      unsubscribe('undici:request:create', begin);
-      unsubscribe('undici:request:trailers', end);
-      unsubscribe('undici:request:error', end);
-    },
-  };
 }
 
 const refuse = () => Promise.reject(new Error('Vast.ai has no machines of ours'));

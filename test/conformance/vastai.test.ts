@@ -64,6 +64,12 @@ describeProvider({
   timeoutMs: TIMEOUT_MS,
 });
 
+describeProvider({
+  name: 'the adapter of Vast.ai before a vendor that takes its time for every answer',
+  make: () => makeVastWorld({ seed: 3, mode: 'strict', knobs: { latencyMedianMs: 250, latencyP99Ms: 2_000 } }),
+  timeoutMs: TIMEOUT_MS,
+});
+
 describe('a session at the emulated Vast.ai', () => {
   const consumer = generateSshKeyPair('consumer');
   const probe = generateSshKeyPair('probe');
@@ -155,11 +161,9 @@ describe('a session at the emulated Vast.ai', () => {
   });
 });
 
-/** Resets, pages, throttles and halves, hosts that die and words that nobody knows; only the latency is none. */
+/** Resets, pages, throttles and halves, hosts that die, words that nobody knows, and every answer late. */
 const STORM = Knobs.parse({
   ...SCENARIOS['stress'],
-  latencyMedianMs: 0,
-  latencyP99Ms: 0,
   goneBeforeCreateShare: 0.2,
   dailyRows: 200_000,
 });
