@@ -105,22 +105,28 @@ export function createVastClient(deps: VastClientDeps): VastClient {
   });
 
   async function send(endpoint: Endpoint, request: Omit<HttpRequest, 'signal'>, call: Call): Promise<HttpAnswer> {
-    const { operation, signal, beforeSending } = call;
     await takeTurn(endpoint, call);
-    beforeSending?.();
-    const answer = await http
-      .send({ ...request, signal })
-      .catch((thrown: unknown) => {
-        if (!(thrown instanceof HttpFailure)) throw thrown;
-        throw failure({ operation, kind: kindOfHttpFailure(thrown, operation), why: thrown.message, cause: thrown });
-      })
-      .finally(() => pacer.exchanged(endpoint));
+    const answer = await exchange(request, call).finally(() => pacer.exchanged(endpoint));
+    const { operation } = call;
     const said = read(answer);
     if (!saysTooFrequent(said)) return answer;
     const askedMs = pauseAskedFor(answer, said, endpoint);
     const waitMs = pacer.pause(endpoint, askedMs);
     log.warn({ endpoint, waitMs: Math.ceil(waitMs), status: said.status, code: said.code }, 'vast.ai asked for a pause');
     throw failure({ operation, kind: 'rate_limited', why: pauseWords(said), said, retryAfterMs: waitMs });
+  }
+
+  async function exchange(
+    request: Omit<HttpRequest, 'signal'>,
+    { operation, signal, beforeSending }: Call,
+  ): Promise<HttpAnswer> {
+    beforeSending?.();
+    try {
+      return await http.send({ ...request, signal });
+    } catch (thrown) {
+      if (!(thrown instanceof HttpFailure)) throw thrown;
+      throw failure({ operation, kind: kindOfHttpFailure(thrown, operation), why: thrown.message, cause: thrown });
+    }
   }
 
   async function takeTurn(endpoint: Endpoint, { operation, signal }: Call): Promise<void> {

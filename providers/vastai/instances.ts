@@ -87,9 +87,12 @@ function routeTo(host: string | undefined, port: number): SshRoute | undefined {
   return isHost && Number.isInteger(port) && port >= 1 && port <= 65_535 ? { host: name, port } : undefined;
 }
 
-/** What is billed in this state: the whole while it runs, the disk alone before and after. Their `dph_total` never changes. */
-function priceIn(record: InstanceRecord, { becomes }: ToldStatus): MicroUsd | undefined {
-  const billsAll = becomes === 'running' || becomes === 'silent';
+/**
+ * What is billed in this state: the whole while it runs, the disk alone before and after. Their `dph_total` never changes. In a state
+ * that nobody knows it may well run: a bill that is too high is noticed sooner than one that is too low.
+ */
+function priceIn(record: InstanceRecord, { becomes, story }: ToldStatus): MicroUsd | undefined {
+  const billsAll = becomes === 'running' || becomes === 'silent' || story === 'unheard of';
   const usd = billsAll ? record.dph_total : (record.storage_total_cost ?? diskUsd(record));
   return usd === undefined || usd < 0 || usd > 1_000_000 ? undefined : fromUsd(usd);
 }

@@ -10,9 +10,15 @@ function aPacer({ spacingMs = 0, random = 0 } = {}) {
   const intervalsMs = { create: 5_000, destroy: 3_000, get: 2_000 };
   const pacer = createPacer<Endpoint>({ clock, random: { next: () => random }, intervalsMs, spacingMs });
   const sent: string[] = [];
-  const send = async (endpoint: Endpoint, name: string, more: { urgency?: number; signal?: AbortSignal } = {}) => {
+  /** Answered at once, or when the test says so. */
+  const send = async (
+    endpoint: Endpoint,
+    name: string,
+    { isSlow = false, ...more }: { urgency?: number; signal?: AbortSignal; isSlow?: boolean } = {},
+  ) => {
     await pacer.turn({ endpoint, urgency: 1, signal: neverAborted, ...more });
     sent.push(`${name}@${clock.monotonicMs()}`);
+    if (!isSlow) pacer.exchanged(endpoint);
   };
   return { clock, pacer, sent, send };
 }
@@ -30,7 +36,7 @@ describe('createPacer', () => {
 
   it('CONF-C6: counts the interval from the end of a call, since it may have reached the vendor late', async () => {
     const { clock, pacer, sent, send } = aPacer();
-    const first = send('get', 'slow');
+    const first = send('get', 'slow', { isSlow: true });
     await clock.advance(1_500);
     pacer.exchanged('get');
     const second = send('get', 'next');
@@ -39,6 +45,32 @@ describe('createPacer', () => {
     await Promise.all([first, second]);
 
     expect(sent).toEqual(['slow@0', 'next@3500']);
+  });
+
+  it('CONF-C6: lets no call overtake one that is under way, which may reach the vendor after it', async () => {
+    const { clock, pacer, sent, send } = aPacer();
+    const calls = [send('get', 'slow', { isSlow: true }), send('get', 'quick'), send('create', 'elsewhere')];
+    await clock.advance(7_000);
+    const before = [...sent];
+
+    pacer.exchanged('get');
+    await clock.advance(60_000);
+    await Promise.all(calls);
+
+    expect(before).toEqual(['slow@0', 'elsewhere@0']);
+    expect(sent.at(-1)).toBe('quick@9000');
+  });
+
+  it('does not wait for ever for a call that nobody answers, and goes on at its pace when it is answered after all', async () => {
+    const { clock, pacer, sent, send } = aPacer();
+    const calls = [send('get', 'lost', { isSlow: true }), send('get', 'second'), send('get', 'third')];
+
+    await clock.advance(12_500);
+    pacer.exchanged('get');
+    await clock.advance(60_000);
+    await Promise.all(calls);
+
+    expect(sent).toEqual(['lost@0', 'second@12000', 'third@14500']);
   });
 
   it('CONF-C29: lets the more urgent go first, then who came first', async () => {

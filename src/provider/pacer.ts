@@ -39,12 +39,15 @@ export interface PacerOptions<Endpoint extends string> {
   readonly intervalsMs: Readonly<Record<Endpoint, number>>;
   /** The shortest time between any two calls of the account. */
   readonly spacingMs?: number;
+  /** How much longer than its interval an endpoint waits for a call that has not been answered: a slow one may yet reach the vendor after a quick one. */
+  readonly patienceMs?: number;
   readonly clock: Pick<Clock, 'monotonicMs' | 'sleep'>;
   readonly random: Pick<Random, 'next'>;
 }
 
 const JITTER = 0.5;
 const LONGEST_PAUSE_MS = 30_000;
+const PATIENCE_MS = 10_000;
 
 interface Waiter<Endpoint extends string> extends Turn<Endpoint> {
   readonly go: () => void;
@@ -53,9 +56,10 @@ interface Waiter<Endpoint extends string> extends Turn<Endpoint> {
 
 /** For vendors that measure time between calls rather than counting them. Calls that wait are kept in order of urgency; a refusal of one endpoint holds up no other. */
 export function createPacer<Endpoint extends string>(options: PacerOptions<Endpoint>): Pacer<Endpoint> {
-  const { intervalsMs, spacingMs = 0, clock, random } = options;
+  const { intervalsMs, spacingMs = 0, patienceMs = PATIENCE_MS, clock, random } = options;
   const readyAt = new Map<Endpoint, number>();
   const pausedUntil = new Map<Endpoint, number>();
+  const underWay = new Map<Endpoint, number>();
   let accountReadyAt = Number.NEGATIVE_INFINITY;
   let waiting: readonly Waiter<Endpoint>[] = [];
   let alarm: AbortController | undefined;
@@ -74,7 +78,8 @@ export function createPacer<Endpoint extends string>(options: PacerOptions<Endpo
       const next = waiting.find((waiter) => dueAt(waiter) <= now);
       if (next === undefined) break;
       waiting = waiting.filter((waiter) => waiter !== next);
-      readyAt.set(next.endpoint, now + intervalsMs[next.endpoint]);
+      readyAt.set(next.endpoint, now + intervalsMs[next.endpoint] + patienceMs);
+      underWay.set(next.endpoint, (underWay.get(next.endpoint) ?? 0) + 1);
       accountReadyAt = now + spacingMs;
       next.go();
     }
@@ -126,7 +131,11 @@ export function createPacer<Endpoint extends string>(options: PacerOptions<Endpo
       });
     },
     exchanged(endpoint) {
-      readyAt.set(endpoint, Math.max(readyAt.get(endpoint) ?? 0, clock.monotonicMs() + intervalsMs[endpoint]));
+      const others = Math.max(0, (underWay.get(endpoint) ?? 0) - 1);
+      underWay.set(endpoint, others);
+      const afterThis = clock.monotonicMs() + intervalsMs[endpoint];
+      // one that was too slow to be waited for says nothing of those that were sent after it
+      readyAt.set(endpoint, others === 0 ? afterThis : Math.max(readyAt.get(endpoint) ?? 0, afterThis));
       setAlarm();
     },
     pause(endpoint, ms) {

@@ -14,6 +14,15 @@ export function rateOf(attempt: Attempt, instance: Instance, billing: Capabiliti
   const told = instance.priceMicrosPerHour;
   if (told !== undefined && Number.isSafeInteger(told) && told >= 0) return told; // what is no amount of money is no word (REL-C17)
   const rule = instance.state === 'starting' ? billing.starting : instance.state === 'paused' ? billing.paused : 'full';
+  return rateBy(rule, attempt, diskGb);
+}
+
+/** What it cost an hour before anybody looked. */
+export function startingRate(attempt: Attempt, billing: Capabilities['billing'], diskGb: number): MicroUsd {
+  return rateBy(billing.starting, attempt, diskGb);
+}
+
+function rateBy(rule: Capabilities['billing']['starting'], attempt: Attempt, diskGb: number): MicroUsd {
   switch (rule) {
     case 'full':
       return attempt.priceMicrosPerHour;

@@ -540,7 +540,31 @@ describe('create', () => {
 
     expect(story.attempt()).toMatchObject({ state: 'destroying', instanceId: 'instance-1' });
     expect(story.session.status).toBe('stopping');
-    expect(story.segments).toMatchObject([{ payer: 'attempt', toAt: null }]);
+    expect(story.segments.filter(({ toAt }) => toAt === null)).toMatchObject([{ payer: 'attempt' }]);
+  });
+
+  it('REL-A2: what an unknown create made has cost money since the call, or since the provider says that it was made', () => {
+    const since = (createdAt?: number) => {
+      const story = storyAt('unknown').wait(MINUTE_MS);
+      const { intentAt } = story.attempt();
+      story.tell(
+        seen({ ...anInstance('running'), ...(createdAt !== undefined && { createdAt: intentAt + createdAt }) }, 'list'),
+      );
+      return story.segments.map(({ fromAt, toAt, priceMicrosPerHour }) => [
+        fromAt - intentAt,
+        toAt === null ? 'open' : toAt - intentAt,
+        priceMicrosPerHour,
+      ]);
+    };
+    const foundAt = since().at(-1)?.[0];
+
+    expect(since()).toEqual([
+      [0, foundAt, 10_000],
+      [foundAt, 'open', 340_000],
+    ]);
+    expect(since(20_000)[0]).toEqual([20_000, foundAt, 10_000]);
+    expect(since(-HOUR_MS)[0]).toEqual([0, foundAt, 10_000]); // a clock that is behind makes nobody pay for what was before the call
+    expect(since(HOUR_MS)).toEqual([[foundAt, 'open', 340_000]]);
   });
 
   it('REL-A4: a late landing after the verdict is destroyed at the operator’s cost and never handed out', () => {

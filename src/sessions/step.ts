@@ -8,7 +8,7 @@ import type { AbsencePolicy, Capabilities, ObservationKind } from '../provider/c
 import type { ProviderId } from '../provider/ids.ts';
 import type { Instance } from '../provider/instance.ts';
 import { isAbsent, withAbsence } from './absence.ts';
-import { bill, rateOf } from './billing.ts';
+import { bill, rateOf, startingRate } from './billing.ts';
 import { createDraft, emit, enterPhase, hopefulAttempt, setAttempt, setSession, type Draft } from './draft.ts';
 import {
   acceptGone,
@@ -239,17 +239,20 @@ export function isTwin(attempt: Pick<Attempt, 'state' | 'instanceId'>, instance:
 
 function adopt(draft: Draft, attempt: Attempt, instance: Instance, rules: StepRules, firstSight: FirstSight): void {
   const { session, now } = draft;
+  const billing = rules.billingOf(attempt.provider);
+  const madeAt = firstSight === 'answered' ? now : madeBetween(attempt.intentAt, instance.createdAt, now);
   setAttempt(draft, attempt, {
     state: 'live',
     instanceId: instance.id,
-    acceptedAt: now,
+    acceptedAt: madeAt,
     firstSeenAt: now,
     error: null,
     absences: [],
     dueAt: now,
     ...appearance(instance, now),
   });
-  const rate = rateOf(attempt, instance, rules.billingOf(attempt.provider), session.diskGb);
+  const rate = rateOf(attempt, instance, billing, session.diskGb);
+  if (madeAt < now) bill(draft, attempt, startingRate(attempt, billing, session.diskGb), madeAt);
   bill(draft, attempt, rate, now);
   emit(draft, 'instance.created', { attempt: attempt.ordinal, instance_id: instance.id, provider: attempt.provider });
   const unwanted = session.desired === 'gone' || hopefulAttempt(draft) !== attempt;
@@ -260,6 +263,11 @@ function adopt(draft: Draft, attempt: Attempt, instance: Instance, rules: StepRu
   if (firstSight === 'found' && instance.state === 'failed')
     return attemptFailed(draft, attempt, 'create_lost', `what the create left behind has failed: ${instance.reason}`);
   failIfDead(draft, attempt, instance);
+}
+
+/** A create that nobody answered has cost money since it was made, not since it was found: as the provider dates it, else since the call. */
+function madeBetween(intentAt: EpochMs, createdAt: EpochMs | undefined, now: EpochMs): EpochMs {
+  return Math.min(now, Math.max(intentAt, createdAt ?? intentAt));
 }
 
 /** The cap holds for the real price, which some providers tell only when it boots (REL-A10). Who runs keeps running, at the new price. */

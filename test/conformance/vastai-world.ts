@@ -28,6 +28,10 @@ type VastWorldOptions = Pick<VastEmulatorOptions, 'seed' | 'mode'> &
 
 export interface VastWorld extends ConformanceWorld {
   readonly emulator: VastEmulator;
+  /** Calls that the vendor found too frequent, none of which should be. */
+  tooFrequent(): readonly string[];
+  /** No more offers are listed this day, which is no fault of the caller's. */
+  spendQuota(): void;
   readonly clock: FakeClock;
   readonly traffic: Traffic;
 }
@@ -60,6 +64,7 @@ export async function makeVastWorld({
   });
   let tags = 0;
   let foreign = 0;
+  let isQuotaSpent = false;
 
   async function advance(ms: number): Promise<void> {
     await clock.settle();
@@ -81,11 +86,22 @@ export async function makeVastWorld({
     return done;
   }
 
+  const tooFrequent = () =>
+    emulator.requests().flatMap(({ status, fault, method, path }) => {
+      const isTooFrequent = status === 429 && fault === undefined && !(isQuotaSpent && path === SEARCH);
+      return isTooFrequent ? [`${method} ${path}`] : [];
+    });
+
   return {
     emulator,
     provider,
     clock,
     traffic,
+    tooFrequent,
+    spendQuota() {
+      isQuotaSpent = true;
+      emulator.setKnobs({ dailyRows: 0 });
+    },
     advance,
     newTag: () => aTag((tags += 1)),
     unknownId: instanceId('1'),
@@ -109,9 +125,9 @@ export async function makeVastWorld({
         );
         if (!answer.ok) throw new Error(`somebody else could not rent ${providerOfferId}: ${await answer.text()}`);
       },
-      fault(operation, fault) {
+      fault(operation, fault, times = UNTIL_HEALED) {
         if (fault === 'funds') emulator.setCredit(0);
-        else for (const each of faultsOf(operation, fault)) emulator.injectFault({ ...each, times: UNTIL_HEALED });
+        else for (const each of faultsOf(operation, fault)) emulator.injectFault({ ...each, times });
       },
       heal() {
         emulator.clearFaults();
@@ -125,15 +141,15 @@ export async function makeVastWorld({
         emulator.instances().flatMap(({ id, label, isAlive }) => (isAlive && label === tag ? [instanceId(String(id))] : [])),
     },
     async close() {
-      const tooFrequent = emulator.requests().filter(({ status, fault }) => status === 429 && fault === undefined);
+      const calls = tooFrequent();
       traffic.stopWatching();
       await emulator.close();
-      const calls = tooFrequent.map(({ method, path }) => `${method} ${path}`);
       if (calls.length > 0) throw new Error(`the vendor found these calls too frequent: ${calls.join(', ')}`);
     },
   };
 }
 
+const SEARCH = '/api/v0/bundles/';
 const SINGLE = '^/api/v0/instances/\\d+/$';
 const LIST = '^/api/v1/instances/$';
 const ACCOUNT = '^/api/v0/users/current/$';

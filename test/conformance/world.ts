@@ -6,7 +6,7 @@ import type { ProviderOperation } from '../../src/provider/provider-error.ts';
 import type { Provider } from '../../src/provider/provider.ts';
 
 /**
- * How a vendor's answer can go wrong, in our words; each holds for all calls of an operation until `heal`.
+ * How a vendor's answer can go wrong, in our words.
  * `lost answer`: carried out, but the connection breaks. `no answer`: carried out, and the connection stays open without a word.
  * `unreadable`: a web page, or half of the JSON. The others are refusals: nothing is done.
  */
@@ -21,7 +21,8 @@ export interface AccountControls {
   readonly pageSize?: number;
   /** Somebody else rents the offer. */
   readonly takeOffer?: (offer: Offer) => Promise<void>;
-  readonly fault?: (operation: ProviderOperation, fault: AccountFault) => void;
+  /** For all calls of the operation until `heal`, or for the next `times` only. */
+  readonly fault?: (operation: ProviderOperation, fault: AccountFault, times?: number) => void;
   readonly heal?: () => void;
   /** The vendor shows a state that no documentation knows. */
   readonly setUnknownWord?: (id: InstanceId) => Promise<void>;

@@ -9,6 +9,7 @@ import type { Attempt, Session, SessionEvent, SessionStatus, StoredRequest } fro
 import { berthSchema } from '../../src/db/schema.ts';
 import type { Store } from '../../src/db/store.ts';
 import { offerId } from '../../src/provider/ids.ts';
+import type { Provider } from '../../src/provider/provider.ts';
 import { parseDeploymentId, type DeploymentId } from '../../src/provider/ownership-tag.ts';
 import type { SessionOrder } from '../../src/sessions/commands/request-session.ts';
 import { createSessionRepository } from '../../src/sessions/session-repository.ts';
@@ -39,6 +40,8 @@ export interface WorldOptions {
   readonly providers?: readonly Omit<InMemoryProviderDeps, 'clock'>[];
   /** Another world's markets, for two deployments on one account; they bring their clock. */
   readonly shares?: World;
+  /** Providers of the test's own in place of markets in memory, and the clock by which they live. */
+  readonly outside?: { readonly clock: WorldClock; readonly providers: readonly Provider[] };
   readonly deployment?: string;
   readonly settings?: Partial<WorldSettings>;
   /** Real SSH instead of the script. */
@@ -94,8 +97,8 @@ const QUIET_TURNS = 4;
 const MOST_TURNS = 200_000;
 export const CONSUMER_KEY = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIConsumerconsumerconsumerconsumerconsum0';
 
-/** Time that goes on only when all processes of its worlds are at rest, whatever database they wait for. */
-class WorldClock extends FakeClock {
+/** Time that goes on only when all processes of its worlds are at rest, whatever database or network they wait for. */
+export class WorldClock extends FakeClock {
   readonly busy: (() => number)[] = [];
 
   override async settle(): Promise<void> {
@@ -128,9 +131,9 @@ export function describeWorld(
 }
 
 export async function aWorld(options: WorldOptions): Promise<World> {
-  const { store, shares, seed = 1, deployment = 'test' } = options;
+  const { store, shares, outside, seed = 1, deployment = 'test' } = options;
   const settings = { ...WORLD_SETTINGS, ...options.settings };
-  const clock = (shares?.clock as WorldClock | undefined) ?? new WorldClock(); // every world makes its clock here
+  const clock = outside?.clock ?? (shares?.clock as WorldClock | undefined) ?? new WorldClock(); // every other world made its clock here
   const log = recordingLog();
   const ids = countedIds();
   const envelope = createEnvelope(new Secret(new Uint8Array(32).fill(7)));
@@ -138,7 +141,12 @@ export async function aWorld(options: WorldOptions): Promise<World> {
   const deploymentId = deploymentIdOf(deployment);
   const markets =
     shares?.markets ??
-    new Map((options.providers ?? [{}]).map((market) => [market.id ?? 'memory', createInMemoryProvider({ ...market, clock })]));
+    new Map(
+      (outside ? [] : (options.providers ?? [{}])).map((market) => [
+        market.id ?? 'memory',
+        createInMemoryProvider({ ...market, clock }),
+      ]),
+    );
   const rows = createSessionRepository(store); // the test's own eyes, whatever dies
   const started = new Set<Replica>();
   let generation = 0;
@@ -152,9 +160,9 @@ export async function aWorld(options: WorldOptions): Promise<World> {
       envelope,
       log,
       deploymentId,
-      providers: [...markets.values()].map(({ provider }) => provider),
+      providers: outside?.providers ?? [...markets.values()].map(({ provider }) => provider),
       ssh: options.ssh ?? ssh,
-      realSsh: options.ssh !== undefined,
+      realSsh: options.ssh !== undefined && !outside, // a world from outside says itself how long it waits for a knock
       settings,
       seed: seed * 1_000 + generation,
     });
@@ -298,7 +306,7 @@ export async function aWorld(options: WorldOptions): Promise<World> {
     },
   };
 
-  await world.pass('offers.refresh');
+  if (!outside) await world.pass('offers.refresh');
   return world;
 }
 

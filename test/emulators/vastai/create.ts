@@ -133,7 +133,7 @@ function signContract(world: World, ask: Ask, body: CreateBody): Contract {
     machine,
     gpus,
     isBid: body.price !== undefined,
-    gpuPerHour: body.price ?? Math.round(machine.pricePerGpu * gpus.length * 10_000) / 10_000,
+    gpuPerHour: body.price ?? Math.round(machine.pricePerGpu * gpus.length * world.knobs.createPriceFactor * 10_000) / 10_000,
     diskGb: body.disk,
     image,
     runtype,

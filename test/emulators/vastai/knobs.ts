@@ -18,6 +18,7 @@ export const Knobs = z.strictObject({
   unknownStatusShare: share.default(0),
   everyOptionalNull: z.boolean().default(false),
   priceDriftPerMinute: share.default(0),
+  createPriceFactor: z.number().min(0).default(1).describe('times the listed price: what a create is charged in the end'),
   goneBeforeCreateShare: share.default(0),
   stuckShare: share.default(0),
   deathPerHour: share.default(0),
