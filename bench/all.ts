@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { endWithUs } from './support/end-with-us.ts';
 
-const NAMES = ['store', 'inventory', 'creates', 'ssh-running', 'start-up'];
+const NAMES = ['store', 'inventory', 'refresh', 'creates', 'ssh-running', 'start-up', 'tunnel'];
 /** Far above what any takes, also on a machine with other work. */
 const LONGEST_MS = 5 * 60_000;
 

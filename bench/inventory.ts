@@ -3,19 +3,15 @@
 import { parseArgs } from 'node:util';
 import Fastify, { type FastifyInstance } from 'fastify';
 import { systemClock } from '../src/core/clock.ts';
-import { HOUR_MS, MINUTE_MS } from '../src/core/duration.ts';
-import { createIds } from '../src/core/ids.ts';
-import { systemRandom } from '../src/core/random.ts';
-import { createHttpApp } from '../src/http/app.ts';
+import { MINUTE_MS } from '../src/core/duration.ts';
 import { offerSerialiser } from '../src/http/schemas/offer.ts';
-import { createMetrics } from '../src/observability/metrics.ts';
 import { createOfferBook, type OfferBook } from '../src/offers/offer-book.ts';
 import { decimals, median, medianRatio, whole } from './support/figures.ts';
+import { inventoryApp } from './support/inventory-app.ts';
 import { assertAll, startLoadGenerator, type LoadGenerator } from './support/load.ts';
 import type { LoadRequest, LoadResult } from './support/load-process.ts';
 import { describeMachine } from './support/machine.ts';
 import { seededOffers, SIMULATED } from './support/market.ts';
-import { silentLog } from './support/open-scratch-store.ts';
 import { formatTable, type Row } from './support/table.ts';
 
 const { values: settings } = parseArgs({
@@ -48,47 +44,6 @@ function bookOf(size: number): OfferBook {
   return book;
 }
 
-function unused(): never {
-  throw new Error('the inventory asks nobody but the offer book');
-}
-
-function appOf(book: OfferBook): Promise<FastifyInstance> {
-  const labels = { providers: [SIMULATED], endReasons: [], sshErrorTypes: [], failureTypes: [], controllers: [] };
-  const metrics = createMetrics({ version: 'bench', clock: systemClock, log: silentLog, labels });
-  return createHttpApp({
-    settings: {
-      version: 'bench',
-      requestTimeoutMs: MINUTE_MS,
-      maxBodyBytes: 1_048_576,
-      rateLimitPerMinute: 0,
-      docsEnabled: true,
-      hardMaxMs: 12 * HOUR_MS,
-      minReservationMinutes: 5,
-      defaultReservationHours: 1,
-      maxAttempts: 6,
-      providers: [{ id: SIMULATED, simulated: true }],
-    },
-    access: { keysOn: false, localOnly: false, authenticate: unused },
-    book,
-    failures: { failuresSince: unused },
-    ledger: { billOfSession: unused, summary: unused },
-    sessions: { find: unused, list: unused, listEvents: unused },
-    requestSession: unused,
-    stopSession: unused,
-    extendSession: unused,
-    waiter: { wait: unused },
-    changes: { on: unused },
-    controllers: () => [],
-    health: unused,
-    metricsText: () => metrics.scrape(),
-    observeRequest: (request) => metrics.observeRequest(request),
-    log: silentLog,
-    clock: systemClock,
-    ids: createIds({ clock: systemClock, random: systemRandom }),
-    shutdown: new AbortController().signal,
-  });
-}
-
 async function bareServer(body: Buffer): Promise<FastifyInstance> {
   const app = Fastify();
   app.get('/api/v1/inventory', (_request, reply) => void reply.type('application/json; charset=utf-8').send(body));
@@ -106,7 +61,7 @@ function variedQueries(): LoadRequest[] {
 
 async function measure(size: number, load: LoadGenerator): Promise<readonly Row[]> {
   const book = bookOf(size);
-  const app = await appOf(book);
+  const app = await inventoryApp(book, { id: SIMULATED, simulated: true });
   const url = await app.listen({ host: '127.0.0.1', port: 0 });
   const first = await fetch(url + QUERY);
   const body = Buffer.from(await first.arrayBuffer());

@@ -7,5 +7,5 @@ export const SIMULATED = providerId('simulated');
 
 /** The same offers at each call, give or take the drift of their prices: those of the simulated market. */
 export function seededOffers(count: number): readonly Offer[] {
-  return createMarket({ provider: SIMULATED, seed: 1, count }).list(systemClock.now(), {}, () => false);
+  return createMarket({ provider: SIMULATED, seed: 1, count, interruptibleShare: 0 }).list(systemClock.now(), {}, () => false);
 }

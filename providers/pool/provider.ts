@@ -21,6 +21,7 @@ const CAPABILITIES: Capabilities = {
   customImage: true,
   environment: true,
   onStart: true,
+  templates: false,
   interruptible: false,
   privateAddresses: true,
   billing: { starting: 'full', paused: 'full' },

@@ -13,6 +13,9 @@ export const Environment = z.object({
   SIMULATED_OFFERS: number({ fallback: '120', min: 0, max: 1_000_000, isWhole: true }).describe(
     'How many hosts the simulated market has, 0 to 1000000. Default 120.',
   ),
+  SIMULATED_INTERRUPTIBLE: number({ fallback: '0.25', min: 0, max: 1 }).describe(
+    'The share of its hosts with GPUs that can be had for a bid as well, 0 to 1. Default 0.25.',
+  ),
   SIMULATED_SEED: number({ fallback: '1', min: 0, max: 2 ** 31 - 1, isWhole: true }).describe(
     'The same seed makes the same offers, prices and faults. A whole number, default 1.',
   ),

@@ -10,6 +10,7 @@ export const FAULTS = {
   stuck_boot: 'it never leaves starting (per instance)',
   fail_boot: 'it fails when it should have booted (per instance)',
   vanish: 'it is gone without a word within a minute of booting (per instance)',
+  preempt: 'somebody bids more within a minute of booting, for half a minute (per interruptible instance)',
   destroy_lies: 'a destroy is accepted and nothing happens (per destroy)',
   reappear: 'ten seconds after it was gone it is there again, once (per instance)',
   list_empty: 'the list of instances is empty although there are some (per list)',

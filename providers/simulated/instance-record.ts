@@ -4,7 +4,8 @@ import type { EpochMs } from '../../src/core/clock.ts';
 /**
  * All that the market remembers of an instance; everything else follows from it and the time.
  *
- * unseen (made, in no list yet) → starting → running → stopping → gone, or failed on the way. Booting is over at `bootsAt`, going at
+ * unseen (made, in no list yet) → starting → running → stopping → gone, or failed on the way. An interruptible one may be paused while it
+ * runs, and then goes on from starting. Booting is over at `bootsAt`, going at
  * `goneAt`; both are set beforehand, so that a process that was killed loses nothing: its successor reads the same moments.
  */
 export const InstanceRecord = z.object({
@@ -30,6 +31,10 @@ export const InstanceRecord = z.object({
   bootsAt: z.int().optional(),
   failsAt: z.int().optional(),
   vanishesAt: z.int().optional(),
+  /** When somebody bids more; once that has happened, since when it is paused and when it resumes. */
+  preemptsAt: z.int().optional(),
+  pausedSince: z.int().optional(),
+  resumesAt: z.int().optional(),
   /** Given at the first boot and kept over every restart. */
   hostKey: z.object({ privateKey: z.string(), publicKey: z.string() }).optional(),
   port: z.int().optional(),
@@ -46,7 +51,7 @@ export const InstanceRecord = z.object({
 
 export type InstanceRecord = z.infer<typeof InstanceRecord>;
 
-export type Phase = 'unseen' | 'starting' | 'running' | 'stopping' | 'failed' | 'gone';
+export type Phase = 'unseen' | 'starting' | 'running' | 'paused' | 'stopping' | 'failed' | 'gone';
 
 /** `isOpen`: whether its SSH server listens. */
 export function phaseAt(record: InstanceRecord, { now, isOpen }: { now: EpochMs; isOpen: boolean }): Phase {
@@ -55,6 +60,7 @@ export function phaseAt(record: InstanceRecord, { now, isOpen }: { now: EpochMs;
   if (record.landsAt > now) return 'unseen';
   if (record.stoppingSince !== undefined) return 'stopping';
   if (record.failure !== undefined) return 'failed';
+  if (record.pausedSince !== undefined || (record.preemptsAt ?? Infinity) <= now) return 'paused';
   return isOpen ? 'running' : 'starting';
 }
 
@@ -62,7 +68,9 @@ export function phaseAt(record: InstanceRecord, { now, isOpen }: { now: EpochMs;
 export function nextStepAt(record: InstanceRecord, { isOpen }: { isOpen: boolean }): EpochMs | undefined {
   if (record.goneAt !== undefined) return record.returnsAt ?? record.goneAt;
   const isSettled = isOpen || record.failure !== undefined;
-  const moments = [record.vanishesAt, isSettled ? undefined : record.failsAt, isSettled ? undefined : record.bootsAt];
+  const boot = isSettled || record.pausedSince !== undefined ? [] : [record.failsAt, record.bootsAt];
+  const pause = record.failure !== undefined ? [] : [record.preemptsAt, record.resumesAt];
+  const moments = [record.vanishesAt, ...pause, ...boot];
   const coming = moments.filter((moment) => moment !== undefined);
   return coming.length === 0 ? undefined : Math.min(...coming);
 }

@@ -31,6 +31,10 @@ export function viewOf(record: InstanceRecord, { phase, load, now }: Seen): Inst
       const ssh = { user: LOGIN_USER, hostKey: hostKey.publicKey, routes: [{ host: SSH_HOST, port }] };
       return { ...common, state: 'running', ssh, utilisation: { ...load, sampledAt: now } };
     }
+    case 'paused': {
+      const { priceMicrosPerHour: _, ...unpriced } = common; // its disk alone is billed, by the rule of the provider
+      return { ...unpriced, state: phase };
+    }
     case 'starting':
     case 'stopping':
       return { ...common, state: phase };

@@ -46,6 +46,7 @@ interface Entry {
 }
 
 const REAPPEARS_AFTER_MS = 10 * SECOND_MS;
+const RESUMES_AFTER_MS = 30 * SECOND_MS;
 const RETRY_MS = SECOND_MS;
 const IDLE_STEP_MS = 10 * SECOND_MS;
 
@@ -107,11 +108,27 @@ export async function openInstances(deps: InstancesDeps): Promise<Instances> {
         return record.returnsAt === undefined ? forget(entry) : undefined;
       await change(entry, { stoppingSince: undefined, goneAt: undefined, returnsAt: undefined, hasReturned: true });
     }
-    if (entry.record.stoppingSince !== undefined || entry.record.failure !== undefined || entry.server !== undefined) return;
+    if (entry.record.stoppingSince !== undefined || entry.record.failure !== undefined) return;
+    if (await goOnPausing(entry)) return;
+    if (entry.server !== undefined) return;
     if (record.failsAt !== undefined && record.failsAt <= now) {
       return change(entry, { failure: 'the simulated boot failed, as SIMULATED_FAULTS asked' });
     }
     if (record.bootsAt !== undefined && record.bootsAt <= now) await boot(entry);
+  }
+
+  /** Whether it is paused now, because somebody bids more; a while later it goes on by itself, and costs again. */
+  async function goOnPausing(entry: Entry): Promise<boolean> {
+    const { preemptsAt = Infinity, pausedSince, resumesAt = Infinity } = entry.record;
+    const now = clock.now();
+    if (pausedSince !== undefined && resumesAt <= now) {
+      await change(entry, { pausedSince: undefined, resumesAt: undefined });
+      return false;
+    }
+    if (pausedSince !== undefined || preemptsAt > now) return pausedSince !== undefined;
+    await change(entry, { preemptsAt: undefined, pausedSince: preemptsAt, resumesAt: preemptsAt + RESUMES_AFTER_MS });
+    await closeServer(entry);
+    return true;
   }
 
   async function boot(entry: Entry): Promise<void> {

@@ -23,6 +23,8 @@ export interface FoundOffer {
   readonly offer: Offer;
   /** As it was one price step ago: whoever listed it then still gets that price. */
   readonly formerOffer: Offer;
+  /** The least that may be bid for it now; absent where it takes no bids. */
+  readonly floorMicrosPerHour?: MicroUsd;
 }
 
 const DEFAULT_DISK_GB = 50;
@@ -31,19 +33,29 @@ const MIN_DISK_GB = 10;
 const PRICE_STEP_MS = 5 * MINUTE_MS;
 const MAX_DRIFT = 0.08;
 
-export function createMarket({ provider, seed, count }: { provider: ProviderId; seed: number; count: number }): Market {
+interface MarketSettings {
+  readonly provider: ProviderId;
+  readonly seed: number;
+  readonly count: number;
+  /** Of the hosts with GPUs: how many can be had for a bid as well, 0 to 1. */
+  readonly interruptibleShare: number;
+}
+
+export function createMarket({ provider, seed, count, interruptibleShare }: MarketSettings): Market {
+  const takesBids = ({ index, gpuCount }: Host) => gpuCount > 0 && chanceOf(seed, 'interruptible', index) < interruptibleShare;
   const hosts = seededHosts({ seed, count });
   const current: Current[] = [];
 
   /** Made anew only when its price or its name changed: a market of 100,000 offers is listed every few seconds. */
-  function offerOf(host: Host, now: EpochMs): Offer {
+  function offersOf(host: Host, now: EpochMs): readonly Offer[] {
     const step = stepOf(host, now);
     const generation = generationOf(host, now);
     const known = current[host.index];
-    if (known?.step === step && known.generation === generation) return known.offer;
+    if (known?.step === step && known.generation === generation) return known.offers;
     const offer = toOffer({ host, provider, generation, priceMicrosPerHour: priceOf(seed, host, now) });
-    current[host.index] = { step, generation, offer };
-    return offer;
+    const offers = takesBids(host) ? [offer, forABid(offer, floorOf(seed, host, offer))] : [offer];
+    current[host.index] = { step, generation, offers };
+    return offers;
   }
 
   return {
@@ -53,8 +65,8 @@ export function createMarket({ provider, seed, count }: { provider: ProviderId; 
       for (const host of hosts) {
         if (query.limit !== undefined && offers.length >= query.limit) break;
         if (isHeld(host.index) || !answers(host)) continue;
-        const offer = offerOf(host, now);
-        offers.push(query.diskGb === undefined ? offer : withDisk(offer, query.diskGb));
+        for (const offer of offersOf(host, now))
+          offers.push(query.diskGb === undefined ? offer : withDisk(offer, query.diskGb));
       }
       return offers;
     },
@@ -66,7 +78,9 @@ export function createMarket({ provider, seed, count }: { provider: ProviderId; 
       if (![generationOf(host, now), generationOf(host, before)].includes(Number(generation))) return undefined;
       const offerFrom = (moment: EpochMs) =>
         toOffer({ host, provider, generation: Number(generation), priceMicrosPerHour: priceOf(seed, host, moment) });
-      return { host, offer: offerFrom(now), formerOffer: offerFrom(before) };
+      const offer = offerFrom(now);
+      const floorMicrosPerHour = takesBids(host) ? floorOf(seed, host, offer) : undefined;
+      return { host, offer, formerOffer: offerFrom(before), ...(floorMicrosPerHour !== undefined && { floorMicrosPerHour }) };
     },
   };
 }
@@ -74,7 +88,8 @@ export function createMarket({ provider, seed, count }: { provider: ProviderId; 
 interface Current {
   readonly step: number;
   readonly generation: number;
-  readonly offer: Offer;
+  /** At a fixed price, and for a bid. */
+  readonly offers: readonly Offer[];
 }
 
 function toOffer(from: { host: Host; provider: ProviderId; generation: number; priceMicrosPerHour: MicroUsd }): Offer {
@@ -104,6 +119,24 @@ function toOffer(from: { host: Host; provider: ProviderId; generation: number; p
   if (host.model !== undefined) offer.cudaVersion = CUDA_VERSION;
   if (host.maxDurationMs !== undefined) offer.maxDurationMs = host.maxDurationMs;
   return offer;
+}
+
+/** The same host under an id of its own; what create takes is the same. */
+function forABid(offer: Offer, minBidMicrosPerHour: MicroUsd): Offer {
+  return {
+    ...offer,
+    id: offerId(`${offer.id}-bid`),
+    interruptible: true,
+    minBidMicrosPerHour,
+    priceMicrosPerHour: minBidMicrosPerHour + offer.diskGb * offer.diskMicrosPerGbHour,
+    confidence: offer.confidence / 2,
+  };
+}
+
+/** About half of what its GPUs cost on demand; whole hundreds of micro-dollars. */
+function floorOf(seed: number, host: Host, onDemand: Offer): MicroUsd {
+  const gpuPart = Math.max(0, priceWithDisk(onDemand, 0));
+  return Math.max(1_000, Math.round((gpuPart * (0.45 + 0.2 * chanceOf(seed, 'floor', host.index))) / 100) * 100);
 }
 
 function withDisk(offer: Offer, wantedGb: number): Offer {

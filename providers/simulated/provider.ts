@@ -25,6 +25,7 @@ export const SIMULATED = providerId('simulated');
 const SLOW_BOOT_FACTOR = 10;
 const LATE_MS = 5 * SECOND_MS;
 const VANISHES_WITHIN_MS = 60 * SECOND_MS;
+const PREEMPTED_WITHIN_MS = 60 * SECOND_MS;
 const TAKEN_FOR_MS = 60 * SECOND_MS;
 const RETRY_AFTER_MS = SECOND_MS;
 
@@ -37,7 +38,12 @@ export async function createSimulatedProvider(environment: Environment, deps: Si
   const createMs = Math.round(environment.SIMULATED_CREATE_SECONDS * SECOND_MS);
   const bootMs = Math.round(environment.SIMULATED_BOOT_SECONDS * SECOND_MS);
   const dice = faultDice({ seed, rates: environment.SIMULATED_FAULTS });
-  const market = createMarket({ provider: SIMULATED, seed, count: environment.SIMULATED_OFFERS });
+  const market = createMarket({
+    provider: SIMULATED,
+    seed,
+    count: environment.SIMULATED_OFFERS,
+    interruptibleShare: environment.SIMULATED_INTERRUPTIBLE,
+  });
   const instances = await openInstances({
     clock,
     random,
@@ -93,7 +99,7 @@ export async function createSimulatedProvider(environment: Environment, deps: Si
     if (isUnavailable(found.host.index)) return gone(request.offer);
     const fault = faultIn(request, found.offer);
     if (fault !== undefined) return failure('CreateInstance', 'rejected', fault);
-    const priceMicrosPerHour = agreedPrice(request, found);
+    const priceMicrosPerHour = request.offer.interruptible ? bidPrice(request, found) : agreedPrice(request, found);
     if (priceMicrosPerHour === undefined) {
       return failure('CreateInstance', 'capacity', `offer ${request.offer.id} now costs more than the most that may be paid`);
     }
@@ -107,6 +113,7 @@ export async function createSimulatedProvider(environment: Environment, deps: Si
     const landsAt = dice('create_late', ordinal) ? now + createMs + LATE_MS : now + Math.floor(createMs / 2);
     const bootsAt = Math.max(landsAt, now + createMs) + bootMs * (dice('slow_boot', ordinal) ? SLOW_BOOT_FACTOR : 1);
     const vanishesAt = bootsAt + Math.floor(VANISHES_WITHIN_MS * chanceOf(seed, 'vanishes after', ordinal));
+    const preemptsAt = bootsAt + Math.floor(PREEMPTED_WITHIN_MS * chanceOf(seed, 'preempted after', ordinal));
     const { model } = host;
     return {
       id: `sim-${ordinal}-${Buffer.from(random.bytes(4)).toString('hex')}`,
@@ -127,12 +134,13 @@ export async function createSimulatedProvider(environment: Environment, deps: Si
       ...(dice('stuck_boot', ordinal) ? {} : { bootsAt }),
       ...(dice('fail_boot', ordinal) && { failsAt: bootsAt }),
       ...(dice('vanish', ordinal) && { vanishesAt }),
+      ...(request.offer.interruptible && dice('preempt', ordinal) && { preemptsAt }),
     };
   }
 
   return {
     id: SIMULATED,
-    capabilities: capabilitiesFor(createMs),
+    capabilities: capabilitiesFor(createMs, environment.SIMULATED_INTERRUPTIBLE > 0),
 
     async listOffers(query, options) {
       begin('ListOffers', options);
@@ -194,7 +202,7 @@ export async function createSimulatedProvider(environment: Environment, deps: Si
   };
 }
 
-function capabilitiesFor(createMs: number): Capabilities {
+function capabilitiesFor(createMs: number, interruptible: boolean): Capabilities {
   return {
     absence: { observations: 3, spacingMs: SECOND_MS, windowMs: 5 * SECOND_MS, kinds: ['get', 'list'] },
     simulated: true,
@@ -202,9 +210,10 @@ function capabilitiesFor(createMs: number): Capabilities {
     customImage: true,
     environment: true,
     onStart: false,
-    interruptible: false,
+    templates: false,
+    interruptible,
     privateAddresses: true,
-    billing: { starting: 'full', paused: 'none' },
+    billing: { starting: 'full', paused: 'disk' },
     createTimeoutMs: createMs + 30 * SECOND_MS,
     offerRefreshMs: 30 * SECOND_MS,
     defaultUser: LOGIN_USER,
@@ -226,6 +235,13 @@ function agreedPrice({ offer, diskGb, maxPriceMicrosPerHour }: CreateRequest, fo
     .map((each) => priceWithDisk(each, diskGb))
     .filter((price) => price <= maxPriceMicrosPerHour);
   return prices.find((price) => price === shown) ?? prices[0];
+}
+
+/** The bid and the disk; none when the floor has risen above the bid, or together they are more than may be paid. */
+function bidPrice(request: CreateRequest, found: FoundOffer): MicroUsd | undefined {
+  const { offer, diskGb, bidMicrosPerHour: bid = 0, maxPriceMicrosPerHour } = request;
+  const price = bid + Math.round(diskGb * offer.diskMicrosPerGbHour);
+  return bid < (found.floorMicrosPerHour ?? Infinity) || price > maxPriceMicrosPerHour + 1 ? undefined : price;
 }
 
 function gone(offer: Offer): ProviderError {

@@ -52,7 +52,13 @@ async function aMarket(
   variables: Record<string, string> = {},
   { folder = aFolder(), clock = systemClock, log = recordingLog() }: MarketOptions = {},
 ) {
-  const quick = { SIMULATED_CREATE_SECONDS: '0', SIMULATED_BOOT_SECONDS: '0.02', SIMULATED_DESTROY_SECONDS: '0.05' };
+  // an offer a host: those that take bids stand in interruptible.test.ts
+  const quick = {
+    SIMULATED_INTERRUPTIBLE: '0',
+    SIMULATED_CREATE_SECONDS: '0',
+    SIMULATED_BOOT_SECONDS: '0.02',
+    SIMULATED_DESTROY_SECONDS: '0.05',
+  };
   const environment = simulated.environment.parse({ ...quick, ...variables });
   const machinePool = undefined as never; // the simulated market owns no machines
   const provider = await simulated.create(environment, { clock, random: systemRandom, log, dataFolder: folder, machinePool });

@@ -3,7 +3,7 @@ import { mkdtempSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { bootScript, LONGEST_SCRIPT } from './boot-script.ts';
+import { bootScript, LONGEST_SCRIPT, templateBootScript } from './boot-script.ts';
 
 const OWN = `ssh-ed25519 ${'B'.repeat(68)} me@home $(reboot) 'x'`;
 const PROBE = `ssh-ed25519 ${'A'.repeat(68)} probe`;
@@ -66,5 +66,20 @@ describe('bootScript', () => {
     expect(boot(big)).toBe('ok\n');
     expect(bootScript({ keys: [], onStart: noise(2_000) })).toBeUndefined();
     expect(bootScript({ keys: [] })).toBe('');
+  });
+
+  it.each([
+    ['in the shell that the market has', 'bash', '[[ -n x ]] && echo "${BASH_VERSION:+in bash}" $PPID', /^in bash \d+\n$/],
+    ['in the shell that it names', 'sh', '#!/bin/bash\n[[ -n x ]] && echo "${BASH_VERSION:+in bash}"', /^in bash\n$/],
+  ])("runs a template's script behind the keys, %s", (_, shell, script, output) => {
+    const whole = templateBootScript({ keys: [OWN], script });
+
+    expect(boot(whole, shell)).toMatch(output);
+    expect(lines()).toEqual([OWN]);
+  });
+
+  it("leaves a template's script to the market when it does not fit behind the keys", () => {
+    expect(templateBootScript({ keys: [OWN], script: `: ${'x'.repeat(LONGEST_SCRIPT)}` })).toBeUndefined();
+    expect(templateBootScript({ keys: [], script: 'echo' })).toBeUndefined();
   });
 });

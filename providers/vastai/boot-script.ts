@@ -42,6 +42,16 @@ export function bootScript({
   return [writeKeys + runOrder, runOrder].find((script) => script.length <= LONGEST_SCRIPT);
 }
 
+/**
+ * The script that writes the keys and then is the template's own, in the same shell, which is the market's; undefined when there is no
+ * room for both: then the market runs the template's by itself, and the keys are left to their key API.
+ */
+export function templateBootScript({ keys, script }: { readonly keys: readonly string[]; readonly script: string }) {
+  const writeKeys = bootScript({ keys }) ?? '';
+  const whole = writeKeys + (script.startsWith(SHEBANG) ? orderOf(script) : `${script}\n`);
+  return writeKeys === '' || whole.length > LONGEST_SCRIPT ? undefined : whole;
+}
+
 /** Packed when that is shorter. */
 function orderOf(onStart: string): string {
   const script = Buffer.from(onStart.startsWith(SHEBANG) ? onStart : `#!/bin/sh\n${onStart}\n`);

@@ -19,7 +19,9 @@ import { RefusalBody } from './schema.ts';
 
 /** Seconds that must lie between two calls, as their documentation has them; of the account and of keys not all is written. */
 const INTERVALS_S = {
-  search: 6,
+  // ten a minute of both together, which are asked one right after the other
+  search: 12,
+  searchBids: 12,
   create: 4.5,
   destroy: 3,
   list: 1,
@@ -28,6 +30,8 @@ const INTERVALS_S = {
   listKeys: 1,
   attachKey: 1,
   detachKey: 2,
+  templates: 3,
+  charges: 1,
 } as const;
 export type Endpoint = keyof typeof INTERVALS_S;
 const ENDPOINTS = Object.keys(INTERVALS_S) as readonly Endpoint[]; // the keys of the constant above
@@ -35,11 +39,16 @@ const MARGIN = 1.15;
 /** A create that comes too early is punished. */
 const PENALTIES_S: Partial<Record<Endpoint, number>> = { create: 12 };
 /** Nothing holds a destroy back for longer, and a search for as long as a day lasts. */
-const LONGEST_PAUSES_MS: Partial<Record<Endpoint, number>> = { destroy: MINUTE_MS, search: DAY_MS + HOUR_MS };
+const LONGEST_PAUSES_MS: Partial<Record<Endpoint, number>> = {
+  destroy: MINUTE_MS,
+  search: DAY_MS + HOUR_MS,
+  searchBids: DAY_MS + HOUR_MS,
+};
 const LONGEST_PAUSE_MS = 15 * MINUTE_MS;
 
 const SCOPES: Readonly<Record<Endpoint, string>> = {
   search: 'misc',
+  searchBids: 'misc',
   create: 'instance_write',
   destroy: 'instance_write',
   list: 'instance_read',
@@ -48,6 +57,8 @@ const SCOPES: Readonly<Record<Endpoint, string>> = {
   listKeys: 'instance_read',
   attachKey: 'instance_write',
   detachKey: 'instance_write',
+  templates: 'misc',
+  charges: 'billing_read',
 };
 
 export const HTTP_TIMEOUT_MS = 30 * SECOND_MS;
@@ -62,7 +73,7 @@ export interface Call {
 
 /** Their endpoints, at their pace. Answers of any status but 3xx and 429 come back; everything else is thrown as ProviderError. */
 export interface VastClient {
-  search(body: unknown, call: Call): Promise<HttpAnswer>;
+  search(endpoint: 'search' | 'searchBids', body: unknown, call: Call): Promise<HttpAnswer>;
   create(offer: string, body: unknown, call: Call): Promise<HttpAnswer>;
   getInstance(id: string, call: Call): Promise<HttpAnswer>;
   listInstances(cursor: string | undefined, call: Call): Promise<HttpAnswer>;
@@ -71,6 +82,14 @@ export interface VastClient {
   attachKey(id: string, key: string, call: Call): Promise<HttpAnswer>;
   detachKey(id: string, keyId: number, call: Call): Promise<HttpAnswer>;
   account(call: Call): Promise<HttpAnswer>;
+  /** Of instances, for days between these instants, epoch seconds. */
+  listCharges(
+    days: { readonly gte: number; readonly lte: number },
+    cursor: string | undefined,
+    call: Call,
+  ): Promise<HttpAnswer>;
+  /** Rows whose columns have these values. */
+  listTemplates(columns: Readonly<Record<string, string | boolean>>, call: Call): Promise<HttpAnswer>;
 }
 
 export interface VastClientDeps {
@@ -84,6 +103,8 @@ export interface VastClientDeps {
   readonly log: Log;
 }
 
+/** Rows of a page of charges: as many as their own client asks for. */
+const CHARGES_PER_PAGE = 100;
 /** Rows of a list page: as many as they give. */
 export const PAGE_ROWS = 25;
 
@@ -108,6 +129,7 @@ export function createVastClient(deps: VastClientDeps): VastClient {
     await takeTurn(endpoint, call);
     const answer = await exchange(request, call).finally(() => pacer.exchanged(endpoint));
     const { operation } = call;
+    if (answer.status < 400) return answer; // nobody reads a long list to find out that it is no refusal
     const said = read(answer);
     if (!saysTooFrequent(said)) return answer;
     const askedMs = pauseAskedFor(answer, said, endpoint);
@@ -162,7 +184,7 @@ export function createVastClient(deps: VastClientDeps): VastClient {
   }
 
   return {
-    search: (body, call) => send('search', { method: 'POST', path: '/api/v0/bundles/', body }, call),
+    search: (endpoint, body, call) => send(endpoint, { method: 'POST', path: '/api/v0/bundles/', body }, call),
     create: (offer, body, call) =>
       send('create', { method: 'PUT', path: `/api/v0/asks/${encodeURIComponent(offer)}/`, body }, call),
     getInstance: (id, call) => send('get', { method: 'GET', path: instancePath(id) }, call),
@@ -188,6 +210,35 @@ export function createVastClient(deps: VastClientDeps): VastClient {
     detachKey: (id, keyId, call) =>
       send('detachKey', { method: 'DELETE', path: `${instancePath(id)}ssh/${keyId}/`, body: {} }, call),
     account: (call) => send('account', { method: 'GET', path: '/api/v0/users/current/' }, call),
+    listCharges: (day, cursor, call) =>
+      send(
+        'charges',
+        {
+          method: 'GET',
+          path: '/api/v0/charges/',
+          query: {
+            select_filters: JSON.stringify({ day, type: { in: ['instance'] } }),
+            format: 'table',
+            latest_first: 'true',
+            limit: String(CHARGES_PER_PAGE),
+            ...(cursor !== undefined && { after_token: cursor }),
+          },
+        },
+        call,
+      ),
+    listTemplates: (columns, call) =>
+      send(
+        'templates',
+        {
+          method: 'GET',
+          path: '/api/v0/template/',
+          query: {
+            select_filters: JSON.stringify(Object.fromEntries(Object.entries(columns).map(([name, eq]) => [name, { eq }]))),
+            select_cols: JSON.stringify(['*']),
+          },
+        },
+        call,
+      ),
   };
 }
 

@@ -1,6 +1,8 @@
 import { toUsd, type MicroUsd } from '../../src/core/money.ts';
+import { priceWithDisk } from '../../src/provider/offer.ts';
 import type { CreateRequest } from '../../src/provider/provider.ts';
-import { bootScript, LONGEST_SCRIPT } from './boot-script.ts';
+import type { Template } from '../../src/provider/template.ts';
+import { bootScript, LONGEST_SCRIPT, templateBootScript } from './boot-script.ts';
 import { isImage } from './environment.ts';
 import { failure } from './mapping.ts';
 import { MIN_DISK_GB } from './offers.ts';
@@ -9,27 +11,35 @@ import { TAG_VARIABLE } from './instances.ts';
 /** A name that is no variable would be read as a flag of docker. */
 const VARIABLE = /^[A-Za-z_][A-Za-z0-9_]*$/;
 const SSH_KEY = /^[a-z0-9@.-]{1,64} [A-Za-z0-9+/]{16,12000}={0,3}( [\x20-\x7e]{0,255})?$/;
-/** Over the floor that the machine's owner set; somebody else's bid may still be higher. */
-const BID_MARGIN = 1.1;
+
+interface OrderContext {
+  readonly defaultImage: string;
+  /** The one that the request names. What the request says itself goes before what the template says; variables are merged. */
+  readonly template?: Template;
+}
 
 /** The body of a create. Throws `rejected` for what their server would misread, before anything is sent. */
-export function createOrder(request: CreateRequest, { defaultImage }: { readonly defaultImage: string }) {
+export function createOrder(request: CreateRequest, { defaultImage, template }: OrderContext) {
   const { tag, offer, sshPublicKeys, environment, onStart } = request;
-  const image = request.image ?? defaultImage;
+  const image = request.image ?? (template ? undefined : defaultImage);
   const keys = sshPublicKeys.map((key) => key.trim());
   if (!/^[1-9]\d{0,15}$/.test(offer.providerOfferId)) throw rejected(`"${offer.id}" is no offer of Vast.ai`);
-  if (!isImage(image)) throw rejected('the name of the image is not one that can be pulled');
+  if (image !== undefined && !isImage(image)) throw rejected('the name of the image is not one that can be pulled');
   if (!keys.every((key) => SSH_KEY.test(key))) throw rejected('an SSH public key is not one line of "type base64"');
   const badName = Object.keys(environment).find((name) => !VARIABLE.test(name));
   if (badName !== undefined) throw rejected('the name of an environment variable has other characters than A-Z a-z 0-9 _');
-  const script = bootScript({ keys, ...(onStart !== undefined && { onStart }) });
+  const script =
+    template?.onStart !== undefined && onStart === undefined
+      ? (templateBootScript({ keys, script: template.onStart }) ?? '')
+      : bootScript({ keys, ...(onStart !== undefined && { onStart }) });
   if (script === undefined) {
     throw rejected(`on_start_cmd is too long: packed and encoded it must not exceed ${LONGEST_SCRIPT} characters`);
   }
   const bid = offer.interruptible ? bidFor(request) : undefined;
   return {
     client_id: 'me',
-    image,
+    ...(image !== undefined && { image }),
+    ...(template && { template_hash_id: template.hashId }),
     label: tag,
     disk: Math.max(MIN_DISK_GB, Math.ceil(request.diskGb)),
     env: { ...environment, [TAG_VARIABLE]: tag },
@@ -43,12 +53,14 @@ export function createOrder(request: CreateRequest, { defaultImage }: { readonly
   };
 }
 
-/** The floor and a margin, within what the consumer pays once the disk is paid for. */
-function bidFor({ offer, diskGb, maxPriceMicrosPerHour }: CreateRequest): MicroUsd {
-  const most = maxPriceMicrosPerHour - Math.round(diskGb * offer.diskMicrosPerGbHour);
+/** What was asked to be bid, if it can be. A bid that the market would refuse is refused here, where the words are better. */
+function bidFor({ offer, diskGb, bidMicrosPerHour: bid, maxPriceMicrosPerHour }: CreateRequest): MicroUsd {
+  if (bid === undefined || !(bid > 0)) throw rejected('an interruptible offer takes a bid, and none was told');
   const floor = offer.minBidMicrosPerHour ?? 0;
-  if (most < floor || most <= 0) throw rejected('the highest price does not reach the lowest bid');
-  return Math.min(most, floor > 0 ? Math.round(floor * BID_MARGIN) : most);
+  if (bid < floor) throw rejected('the bid lies under the lowest that the offer takes');
+  if (priceWithDisk(offer, diskGb) - floor + bid > maxPriceMicrosPerHour)
+    throw rejected('with the disk the bid exceeds the highest price that may be paid');
+  return bid;
 }
 
 function rejected(why: string) {

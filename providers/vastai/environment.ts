@@ -19,7 +19,7 @@ export const Environment = z
       })
       .meta({ isSecret: true })
       .describe(
-        'The API key of the Vast.ai account. Unset: Vast.ai is off. Scopes: instance_read, instance_write, user_read, misc.',
+        'The API key of the Vast.ai account. Unset: Vast.ai is off. Scopes: instance_read, instance_write, user_read, misc; with billing_read its own charges are compared.',
       ),
     VASTAI_BASE_URL: z
       .string()
@@ -47,6 +47,9 @@ export const Environment = z
     ),
     VASTAI_OFFERS_PER_SEARCH: number({ fallback: '64', min: 1, max: 5_000, isWhole: true }).describe(
       'How many offers a search asks for, 1 to 5000; the more, the rarer the searches, since rows are counted a day. Default 64.',
+    ),
+    VASTAI_INTERRUPTIBLE_OFFERS: number({ fallback: '32', min: 0, max: 5_000, isWhole: true }).describe(
+      'How many interruptible offers are asked for besides, 0 to 5000; 0 lists none. They count as rows like the others. Default 32.',
     ),
     VASTAI_OFFER_ROWS_PER_DAY: number({ fallback: '20000', min: 1_000, max: 10_000_000, isWhole: true }).describe(
       'How many offer rows the account may be sent a day; a tenth of it is kept in hand. Default 20000.',

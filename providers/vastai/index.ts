@@ -27,6 +27,7 @@ export const vastai = defineProvider({
         defaultImage: environment.VASTAI_DEFAULT_IMAGE,
         minReliability: environment.VASTAI_MIN_RELIABILITY,
         offersPerSearch: environment.VASTAI_OFFERS_PER_SEARCH,
+        interruptibleOffers: environment.VASTAI_INTERRUPTIBLE_OFFERS,
         offerRowsPerDay: environment.VASTAI_OFFER_ROWS_PER_DAY,
       },
       clock,

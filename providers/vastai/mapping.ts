@@ -64,6 +64,21 @@ const CREATE_REFUSALS: readonly RefusalRule[] = [
     kind: 'funds',
     why: 'the account has no credit, or may not spend more',
   },
+  // a bid that lost can have left a stopped contract, whether or not its id is told
+  {
+    name: 'bid_lost',
+    statuses: [200, '4xx'],
+    says: /bid too low|contract is stopped/,
+    kind: 'ambiguous',
+    why: 'the bid was too low; a stopped contract may have been left',
+  },
+  {
+    name: 'bid_under_floor',
+    statuses: [200, '4xx'],
+    says: /bid must be at least|bid price must be at least/,
+    kind: 'capacity',
+    why: 'the lowest bid that the offer takes has risen above ours',
+  },
   { name: 'bad_key', statuses: [200, '4xx'], says: BAD_KEY, kind: 'auth', why: KEY_REFUSED },
   { name: 'bad_key_401', statuses: [401], kind: 'auth', why: KEY_REFUSED },
   {
@@ -85,6 +100,7 @@ const CREATE_REFUSALS: readonly RefusalRule[] = [
   },
   { name: 'price', statuses: ['4xx'], says: /invalid_price|bid price/, kind: 'rejected', why: 'the bid is out of range' },
   { name: 'label', statuses: ['4xx'], says: /label_too_long/, kind: 'rejected', why: 'the label is too long' },
+  { name: 'template', statuses: ['4xx'], says: /template/, kind: 'rejected', why: 'the template was refused' },
   { name: 'disk', statuses: ['4xx'], says: /\bdisk\b/, kind: 'rejected', why: 'the disk size was refused' },
   { name: 'image', statuses: ['4xx'], says: /\bimage\b/, kind: 'rejected', why: 'the image was refused' },
   { name: 'invalid', statuses: ['4xx'], body: READABLE, kind: 'rejected', why: 'the request was refused as invalid' },

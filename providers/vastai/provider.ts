@@ -1,30 +1,38 @@
-import type { Clock } from '../../src/core/clock.ts';
+import type { Clock, EpochMs } from '../../src/core/clock.ts';
 import { SECOND_MS } from '../../src/core/duration.ts';
+import { createBreather, gently } from '../../src/core/gently.ts';
 import type { Log } from '../../src/core/log.ts';
 import { fromUsd, type MicroUsd } from '../../src/core/money.ts';
 import type { Capabilities } from '../../src/provider/capabilities.ts';
 import { isLoopbackUrl, type HttpAnswer } from '../../src/provider/http-client.ts';
 import { instanceId } from '../../src/provider/ids.ts';
 import type { Instance } from '../../src/provider/instance.ts';
+import type { OfferQuery } from '../../src/provider/offer.ts';
 import { ProviderError, type ProviderOperation } from '../../src/provider/provider-error.ts';
 import type { CallOptions, CreateRequest, Provider } from '../../src/provider/provider.ts';
+import { eachRowInPieces } from '../../src/provider/rows-in-pieces.ts';
+import type { Template } from '../../src/provider/template.ts';
 import { PAGE_ROWS, refused, type VastClient } from './client.ts';
+import { readCharges } from './charges.ts';
 import { createOrder } from './create-order.ts';
 import { createHeartbeats } from './heartbeats.ts';
 import { LOGIN_USER, toInstance } from './instances.ts';
 import { explain, failure, mayBeForCredit, read, saysBadCursor, saysNoSuchInstance, tellStatus, VASTAI } from './mapping.ts';
 import type { ToldStatus } from './mapping.ts';
-import { readOffers, searchBody } from './offers.ts';
+import { createOfferReader, searchBody, type ReadOffers, type SearchKind } from './offers.ts';
 import { createRowBudget, sustainablePeriodMs } from './row-budget.ts';
-import { Account, CreateAnswer, InstanceRecord, InstancesPage, OffersPage, SuccessAnswer } from './schema.ts';
+import { Account, CreateAnswer, InstanceRecord, InstancesPage, SuccessAnswer } from './schema.ts';
 import { attachMissingKeys, detachKeys } from './ssh-keys.ts';
 import { createSweeps } from './sweeps.ts';
+import { createTemplateShelf } from './templates.ts';
 
 export interface VastSettings {
   readonly baseUrl: URL;
   readonly defaultImage: string;
   readonly minReliability: number;
   readonly offersPerSearch: number;
+  /** Of those that somebody else gets who bids more; 0 for none. */
+  readonly interruptibleOffers: number;
   readonly offerRowsPerDay: number;
 }
 
@@ -35,6 +43,13 @@ export interface VastProviderDeps {
   readonly log: Log;
 }
 
+const OUT_OF_CREDIT: ToldStatus = {
+  story: 'out of credit',
+  becomes: 'failed',
+  reason: 'the account has run out of credit, and the market stopped the instance',
+};
+/** Some accounts get no more rows than these of one search, whatever is asked, and nothing says so. */
+const MOST_ROWS_SEEN = 64;
 /** Far more instances than an account has; a list that does not end is no list. */
 const MOST_PAGES = 400;
 const CREDIT_KEEPS_MS = 60 * SECOND_MS;
@@ -80,11 +95,15 @@ export function createVastProvider({ client, settings, clock, log }: VastProvide
     const told = tellStatus(record);
     if (!mayBeForCredit(told) || !(await isBroke('GetInstanceStatus', options, { noOlderThanMs: CREDIT_KEEPS_MS })))
       return told;
-    return {
-      story: 'out of credit',
-      becomes: 'failed',
-      reason: 'the account has run out of credit, and the market stopped the instance',
-    };
+    return OUT_OF_CREDIT;
+  }
+
+  /** The same for many: the credit is read once, and only where it may be to blame. */
+  async function statusesOf(records: readonly InstanceRecord[], options: CallOptions): Promise<readonly ToldStatus[]> {
+    const told = records.map((record) => tellStatus(record));
+    const wronged = told.some((each) => mayBeForCredit(each));
+    const broke = wronged && (await isBroke('ListAllInstances', options, { noOlderThanMs: CREDIT_KEEPS_MS }));
+    return broke ? told.map((each) => (mayBeForCredit(each) ? OUT_OF_CREDIT : each)) : told;
   }
 
   async function readAllPages(
@@ -128,6 +147,34 @@ export function createVastProvider({ client, settings, clock, log }: VastProvide
     const records = first === 'cursor refused' ? await readAllPages(operation, options) : first;
     if (records !== 'cursor refused') return records;
     throw failure({ operation, kind: 'protocol', why: 'the cursor of the list was refused twice' });
+  }
+
+  const templates = createTemplateShelf({ client, clock, log });
+
+  /** Nothing is made while it is looked up, so whatever goes wrong is no riddle. */
+  async function templateFor({ templateHashId }: CreateRequest, options: CallOptions): Promise<Template | undefined> {
+    const operation = 'CreateInstance';
+    if (templateHashId === undefined) return undefined;
+    const { templates: found } = await templates.byHash(templateHashId, options).catch((cause: unknown) => {
+      const kind = cause instanceof ProviderError && cause.kind === 'auth' ? 'auth' : 'unavailable';
+      throw failure({ operation, kind, why: 'not sent, since the template could not be looked up', cause });
+    });
+    if (found[0] === undefined) throw failure({ operation, kind: 'rejected', why: 'the market has no such template' });
+    return found[0];
+  }
+
+  async function searchOnce(
+    { kind, query, limit, observedAt }: { kind: SearchKind; query: OfferQuery; limit: number; observedAt: EpochMs },
+    { signal }: CallOptions,
+  ): Promise<{ readonly offers: ReadOffers; readonly rows: number }> {
+    const operation = 'ListOffers';
+    const endpoint = kind === 'bid' ? 'searchBids' : 'search';
+    const answer = await client.search(endpoint, searchBody(query, { ...settings, kind, limit }), { operation, signal });
+    const reader = createOfferReader(query, { ...settings, kind, now: observedAt });
+    const reading = eachRowInPieces(answer.text, 'offers', reader.take);
+    const rows = isOk(answer) ? await gently(reading, createBreather(clock)) : undefined;
+    if (rows === undefined) throw refused(answer, { operation, endpoint, otherwise: 'protocol' });
+    return { offers: reader.read(), rows };
   }
 
   const sweeps = createSweeps({ clock, readAll: (signal) => readAll('GetInstanceStatus', { signal }) });
@@ -186,34 +233,43 @@ export function createVastProvider({ client, settings, clock, log }: VastProvide
     id: VASTAI,
     capabilities: capabilitiesFor(settings),
 
-    async listOffers(query, { signal }) {
-      const operation = 'ListOffers';
-      const taken = budget.take(Math.max(1, Math.min(query.limit ?? settings.offersPerSearch, settings.offersPerSearch)));
+    async listOffers(query, options) {
+      const wanted = wantedRows(query, settings);
+      const taken = budget.take(wanted.onDemand + wanted.bids);
       if ('waitMs' in taken) {
         throw failure({
-          operation,
+          operation: 'ListOffers',
           kind: 'rate_limited',
           why: 'the day has no more rows to spend now',
           retryAfterMs: taken.waitMs,
         });
       }
       const observedAt = clock.now();
-      let cameBack = 0;
+      const bidRows = Math.floor((taken.rows * wanted.bids) / (wanted.onDemand + wanted.bids));
+      let rowsLeft = taken.rows;
+      const seen = { truncated: false };
+      const search = async (kind: SearchKind, limit: number): Promise<ReadOffers> => {
+        const { offers, rows } = await searchOnce({ kind, query, limit, observedAt }, options);
+        rowsLeft -= rows;
+        seen.truncated ||= rows >= limit || rows === MOST_ROWS_SEEN;
+        return offers;
+      };
       try {
-        const answer = await client.search(searchBody(query, { ...settings, limit: taken.rows }), { operation, signal });
-        const page = OffersPage.safeParse(answer.json);
-        if (!isOk(answer) || !page.success) throw refused(answer, { operation, endpoint: 'search', otherwise: 'protocol' });
-        cameBack = page.data.offers.length;
-        const { offers, dropped, firstFault } = readOffers(page.data.offers, query, { ...settings, now: observedAt });
+        // both or none: without the other half what is shown would read as if it were no longer for sale
+        const onDemand = await search('on-demand', taken.rows - bidRows);
+        const bids = bidRows > 0 ? await search('bid', bidRows) : undefined;
+        const dropped = onDemand.dropped + (bids?.dropped ?? 0);
+        const firstFault = onDemand.firstFault ?? bids?.firstFault;
         if (dropped > 0) log.debug({ dropped, firstFault }, 'vast.ai offers that could not be read');
-        return { offers, observedAt, dropped };
+        return { offers: [...onDemand.offers, ...(bids?.offers ?? [])], observedAt, dropped, ...seen };
       } finally {
-        budget.giveBack(taken.rows - cameBack);
+        budget.giveBack(rowsLeft);
       }
     },
 
     async createInstance(request, options) {
-      const order = createOrder(request, settings);
+      const template = await templateFor(request, options);
+      const order = createOrder(request, { ...settings, ...(template && { template }) });
       const answer = await client.create(request.offer.providerOfferId, order, {
         operation: 'CreateInstance',
         signal: options.signal,
@@ -234,8 +290,9 @@ export function createVastProvider({ client, settings, clock, log }: VastProvide
     async listInstances(options) {
       const records = await readAll('ListAllInstances', options);
       heartbeats.keepOnly(new Set(records.map(({ id }) => id)));
+      const told = await statusesOf(records, options);
       const now = clock.now();
-      return records.map((record) => toInstance(record, { heartbeats, now }));
+      return records.map((record, at) => toInstance(record, { heartbeats, now }, told[at]));
     },
 
     async destroyInstance(id, options) {
@@ -269,10 +326,20 @@ export function createVastProvider({ client, settings, clock, log }: VastProvide
     },
 
     balance: (options) => readCredit('GetBalance', options),
+
+    charges: (query, options) => readCharges(query, { client, clock, log }, options),
+
+    templates: ({ hashId }, options) =>
+      hashId === undefined ? templates.recommended(options) : templates.byHash(hashId, options),
   };
 }
 
-function capabilitiesFor({ baseUrl, offersPerSearch, offerRowsPerDay }: VastSettings): Capabilities {
+/** How many of each kind, when the caller wants no more than `limit` of any. */
+function wantedRows({ limit = Infinity }: OfferQuery, { offersPerSearch, interruptibleOffers }: VastSettings) {
+  return { onDemand: Math.max(1, Math.min(limit, offersPerSearch)), bids: Math.max(0, Math.min(limit, interruptibleOffers)) };
+}
+
+function capabilitiesFor({ baseUrl, offersPerSearch, interruptibleOffers, offerRowsPerDay }: VastSettings): Capabilities {
   return {
     absence: { observations: 3, spacingMs: 60 * SECOND_MS, windowMs: 15 * 60 * SECOND_MS, kinds: ['get', 'list'] },
     simulated: false,
@@ -281,11 +348,15 @@ function capabilitiesFor({ baseUrl, offersPerSearch, offerRowsPerDay }: VastSett
     customImage: true,
     environment: true,
     onStart: true,
-    interruptible: false,
+    templates: true,
+    interruptible: interruptibleOffers > 0,
     privateAddresses: isLoopbackUrl(baseUrl),
     billing: { starting: 'disk', paused: 'disk' },
     createTimeoutMs: CREATE_TIMEOUT_MS,
-    offerRefreshMs: Math.max(60 * SECOND_MS, sustainablePeriodMs({ rowsPerDay: offerRowsPerDay, rows: offersPerSearch })),
+    offerRefreshMs: Math.max(
+      60 * SECOND_MS,
+      sustainablePeriodMs({ rowsPerDay: offerRowsPerDay, rows: offersPerSearch + interruptibleOffers }),
+    ),
     defaultUser: LOGIN_USER,
   };
 }

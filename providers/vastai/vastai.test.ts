@@ -30,7 +30,8 @@ class SwiftClock extends FakeClock {
 async function aProvider(environment: Record<string, string> = {}, clock: FakeClock = new SwiftClock()) {
   const log = recordingLog();
   const unused = null as never; // the pool is for those that own machines
-  const settings = vastai.environment.parse({ VASTAI_API_KEY: KEY, ...environment });
+  // one search a listing: what becomes of the other is told in interruptible.test.ts
+  const settings = vastai.environment.parse({ VASTAI_API_KEY: KEY, VASTAI_INTERRUPTIBLE_OFFERS: '0', ...environment });
   const deps = { clock, random: { ...systemRandom, next: () => 0 }, log, dataFolder: '/nonexistent', machinePool: unused };
   return { provider: await vastai.create(settings, deps), clock, log };
 }
@@ -55,6 +56,14 @@ const anOffer: Offer = {
   confidence: 0.9,
   interruptible: false,
   units: 1,
+};
+
+const aBidOffer: Offer = {
+  ...anOffer,
+  id: offerId('vastai-41827365-bid'),
+  interruptible: true,
+  minBidMicrosPerHour: 200_000,
+  priceMicrosPerHour: 212_500,
 };
 
 const aRequest = (overrides: Partial<CreateRequest> = {}) =>
@@ -236,7 +245,7 @@ describe('vastai: offers', () => {
     ['A100 PCIE', 'A100'],
     ['A100 SXM4', 'A100 SXM'],
     ['Tesla V100', 'V100'],
-    ['RTX PRO 6000 S', 'RTX PRO 6000 S'],
+    ['RTX PRO 6000 S', 'RTX PRO 6000'],
   ])('calls their %s what everybody else calls it, and asks for it by their name', async (theirs, ours) => {
     const { offers, body } = await offersOf([{ ...offerRow, gpu_name: theirs }], { gpuTypes: [ours] });
 
@@ -266,7 +275,7 @@ describe('vastai: offers', () => {
         () => (searches += 1),
         (error: unknown) => (refused = error),
       );
-      await clock.advance(7_000);
+      await clock.advance(14_000);
       await settled;
     }
 
@@ -368,10 +377,9 @@ describe('vastai: create', () => {
     const bodies: Record<string, unknown>[] = [];
     const note = (body: Record<string, unknown>) => bodies.push(body) > 0;
     nock(API).put('/api/v0/asks/41827365/', note).times(2).reply(200, { success: true, new_contract: '33918204' });
-    const bid = { ...anOffer, interruptible: true, minBidMicrosPerHour: 200_000 };
 
     await create();
-    await create({ offer: bid, maxPriceMicrosPerHour: 300_000 });
+    await create({ offer: aBidOffer, bidMicrosPerHour: 220_000, maxPriceMicrosPerHour: 400_000 });
 
     expect(bodies[0]).toMatchObject({ image: 'nvidia/cuda:12.6.3-runtime-ubuntu22.04' });
     expect(bodies[0]).not.toHaveProperty('price');
@@ -387,7 +395,12 @@ describe('vastai: create', () => {
       { onStart: Array.from({ length: 900 }, (_, n) => `echo ${(n * 7919) ** 3}`).join('\n') },
     ],
     ['a foreign offer', { offer: { ...anOffer, providerOfferId: '../users/current' } }],
-    ['a bid under the floor', { offer: { ...anOffer, interruptible: true, minBidMicrosPerHour: 400_000 } }],
+    ['a bid under the floor', { offer: { ...aBidOffer, minBidMicrosPerHour: 250_000 }, bidMicrosPerHour: 249_999 }],
+    [
+      'a bid that comes to too much with the disk',
+      { offer: aBidOffer, bidMicrosPerHour: 240_000, maxPriceMicrosPerHour: 252_499 },
+    ],
+    ['no bid', { offer: aBidOffer }],
   ])('refuses %s before anything is sent', async (_, overrides) => {
     expect((await create(overrides)).outcome).toMatchObject({ kind: 'rejected', operation: 'CreateInstance' });
   });

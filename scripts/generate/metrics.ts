@@ -20,13 +20,22 @@ export async function render(): Promise<string> {
     version: '',
     clock: systemClock,
     log: { warn: () => {} },
-    labels: { providers: [], endReasons: [], sshErrorTypes: [], failureTypes: [], controllers: [] },
+    labels: {
+      providers: [],
+      endReasons: [],
+      sshErrorTypes: [],
+      failureTypes: [],
+      tunnelRefusals: [],
+      tunnelEnds: [],
+      controllers: [],
+    },
     withProcessMetrics: false,
   });
   metrics.collectFrom({
     activeSessions: async () => [],
     unconfirmedDestroys: async () => ({ count: 0, oldestAgeMs: 0 }),
     offers: () => [],
+    tunnelConnections: () => [],
     isClockFrozen: () => false,
   });
   const rows = metrics

@@ -1,5 +1,6 @@
 import { HOUR_MS, MINUTE_MS } from '../core/duration.ts';
 import { isLoopback } from './loopback.ts';
+import { isInRange } from './port-range.ts';
 import type { Config } from './config.ts';
 
 /** The configuration as far as it could be read: what is at fault is missing. */
@@ -9,7 +10,7 @@ export type PartialConfig = {
 
 /** What no single variable can know: how they fit together. Rules about variables that are at fault already say nothing. */
 export function faultsBetweenSettings(config: PartialConfig): readonly string[] {
-  return [...accessFaults(config), ...reservationFaults(config)];
+  return [...accessFaults(config), ...reservationFaults(config), ...tunnelFaults(config)];
 }
 
 function accessFaults({ server, access }: PartialConfig): string[] {
@@ -44,5 +45,24 @@ function reservationFaults({ sessions, lifecycle }: PartialConfig): string[] {
         `Example: MIN_RESERVATION_MINUTES=5`,
     );
   }
+  return faults;
+}
+
+/** What all addresses of the machine are listened on by: no address that anybody could be told. */
+const ANY_ADDRESS = ['0.0.0.0', '::'];
+
+function tunnelFaults({ server, tunnel }: PartialConfig): string[] {
+  const faults: string[] = [];
+  const isUntold = tunnel !== undefined && Object.hasOwn(tunnel, 'publicHost') && tunnel.publicHost === undefined;
+  if (isUntold && tunnel.host !== undefined && ANY_ADDRESS.includes(tunnel.host))
+    faults.push(
+      `TUNNEL_HOST="${tunnel.host}": listens on every address, but consumers have to be told one. ` +
+        'Set TUNNEL_PUBLIC_HOST. Example: TUNNEL_PUBLIC_HOST=gpu.example.com',
+    );
+  if (tunnel?.ports !== undefined && server?.port !== undefined && isInRange(server.port, tunnel.ports))
+    faults.push(
+      `TUNNEL_PORTS="${tunnel.ports.first}-${tunnel.ports.last}": must not hold SERVER_PORT (${server.port}). ` +
+        'Example: TUNNEL_PORTS=22000-22099',
+    );
   return faults;
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { DEPLOYMENT_ID_RULE, parseDeploymentId } from '../provider/ownership-tag.ts';
 import { parseApiKeyList } from './api-key-list.ts';
+import { parsePortRange } from './port-range.ts';
 import { optionalSetting, section, setting } from './setting.ts';
 import {
   boolean,
@@ -220,6 +221,13 @@ export const Settings = z.strictObject({
       default: '6',
       example: '6',
     }),
+    bidMarginPercent: setting(decimalNumber({ min: 0, max: 1_000 }), {
+      variable: 'BID_MARGIN_PERCENT',
+      description:
+        'How far above its floor an interruptible offer is bid for when the session names no bid_price, percent; never above max_price.',
+      default: '10',
+      example: '10',
+    }),
     createConcurrency: setting(wholeNumber({ min: 1, max: 1_000 }), {
       variable: 'CREATE_CONCURRENCY',
       description: 'How many create calls may be under way at once at each provider.',
@@ -292,6 +300,49 @@ export const Settings = z.strictObject({
       description: 'How often the utilisation of a session that asked for idle shutdown is read.',
       default: '30s',
       example: '30s',
+    }),
+  }),
+
+  tunnel: section('Tunnel', {
+    ports: setting(parsed(parsePortRange), {
+      variable: 'TUNNEL_PORTS',
+      description:
+        'Ports of this machine for sessions whose instance nobody can dial directly: each gets one, and ssh to it is relayed. So many of them can run at once. Nothing is opened while no provider needs it.',
+      default: '22000-22099',
+      example: '22000-22099',
+    }),
+    host: setting(plainText({ pattern: /^[\w.:%-]+$/, rule: 'must be an address or a host name, without port' }), {
+      variable: 'TUNNEL_HOST',
+      description: 'Address that these ports listen on. Anything but a loopback address lets other machines in.',
+      default: '127.0.0.1',
+      example: '127.0.0.1',
+    }),
+    publicHost: optionalSetting(
+      plainText({ pattern: /^[A-Za-z0-9][A-Za-z0-9.:-]{0,252}$/, rule: 'must be an address or a host name, without port' }),
+      {
+        variable: 'TUNNEL_PUBLIC_HOST',
+        description:
+          'Name or address of this machine that consumers are told for these ports. Unset: TUNNEL_HOST. Needed where TUNNEL_HOST is 0.0.0.0 or ::.',
+        example: 'gpu.example.com',
+      },
+    ),
+    maxConnections: setting(wholeNumber({ min: 1, max: 100_000 }), {
+      variable: 'TUNNEL_MAX_CONNECTIONS',
+      description: 'How many connections are relayed at once, over all sessions; each takes two open files.',
+      default: '1000',
+      example: '1000',
+    }),
+    idleMs: setting(duration({ min: '0s', max: '30d' }), {
+      variable: 'TUNNEL_IDLE_TIMEOUT',
+      description: 'A relayed connection without a byte in either direction for so long is closed; 0s sets no limit.',
+      default: '12h',
+      example: '2h',
+    }),
+    longestMs: setting(duration({ min: '0s', max: '365d' }), {
+      variable: 'TUNNEL_MAX_DURATION',
+      description: 'The longest life of a relayed connection, however busy; 0s sets no limit but the end of the session.',
+      default: '24h',
+      example: '24h',
     }),
   }),
 

@@ -1,4 +1,5 @@
 import type { Clock } from '../core/clock.ts';
+import { SECOND_MS } from '../core/duration.ts';
 import { describeError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import type { Attempt } from '../db/tables.ts';
@@ -27,6 +28,8 @@ const PAGE = 5_000;
 /** A provider that hangs holds up no other one (PEER-11.2.22). */
 const PROVIDERS_AT_ONCE = 100;
 const CALLS_AT_ONCE = 8;
+/** The longest time between two looks at what may be taken back at any moment: until it is seen the consumer pays for a machine that is gone. */
+const INTERRUPTIBLE_EVERY_MS = 20 * SECOND_MS;
 
 /**
  * Looks after running sessions: each is sought in a complete list, and one that is not there is asked for by id as well. What is missing
@@ -46,6 +49,7 @@ export function createGhostsController(deps: GhostsDeps): Controller {
       await inParallel([...groups], PROVIDERS_AT_ONCE, async ([id, attempts]) => {
         const provider = providers.get(id);
         totals.examined += attempts.length;
+        if (attempts.some(({ offer }) => offer.interruptible)) wakeAts.push(clock.now() + INTERRUPTIBLE_EVERY_MS);
         try {
           if (!provider) throw new RangeError(`provider ${id} has live sessions and is not configured`);
           const listing = await observer.list(id, { notBeforeMonotonicMs: readMonotonicMs, signal });

@@ -1,12 +1,12 @@
 import { expect, it } from 'vitest';
 import { marketOffers } from '../../test/support/in-memory-provider.ts';
+import { anOfferRefresh } from '../../test/support/offer-refresh.ts';
 import { describeWorld } from '../../test/support/world.ts';
 import { MINUTE_MS } from '../core/duration.ts';
 import { offerId, providerId } from '../provider/ids.ts';
-import { createOfferRefreshController } from './offer-refresh.ts';
 
 describeWorld('offer refresh', (make) => {
-  it('lists each provider in its own rhythm, and no faster than the operator wants', async () => {
+  it('lists each provider in its own rhythm', async () => {
     const world = await make({
       providers: [
         { id: 'quick', capabilities: { offerRefreshMs: 10_000 } },
@@ -19,19 +19,23 @@ describeWorld('offer refresh', (make) => {
     expect(world.account('quick').calls('ListOffers') - before.quick).toBeGreaterThanOrEqual(58);
     expect(world.account('quick').calls('ListOffers') - before.quick).toBeLessThanOrEqual(61);
     expect(world.account('slow').calls('ListOffers') - before.slow).toBeLessThanOrEqual(11);
+  });
 
-    const { providers, book, offers, clock } = world.replica;
-    const controller = createOfferRefreshController({
-      providers,
-      book,
-      offers,
-      clock,
-      log: world.log,
-      settings: { callTimeoutMs: 1_000, backOffMs: MINUTE_MS, refreshMs: 5 * MINUTE_MS },
-    });
-    const report = await controller.reconcile({ signal: new AbortController().signal });
-    expect((report.wakeAt ?? 0) - clock.now()).toBeLessThanOrEqual(5 * MINUTE_MS);
-    expect(controller.periodMs).toBe(MINUTE_MS);
+  it('lists no faster than the operator wants', async () => {
+    const world = await make();
+    const refresh = anOfferRefresh(world, { refreshMs: 5 * MINUTE_MS });
+    const before = world.account().calls('ListOffers');
+    await refresh.pass();
+    for (let minute = 1; minute < 5; minute += 1) {
+      await world.clock.advance(MINUTE_MS);
+      await refresh.pass();
+    }
+    expect(world.account().calls('ListOffers') - before).toBe(1);
+
+    await world.clock.advance(MINUTE_MS);
+    await refresh.pass();
+
+    expect(world.account().calls('ListOffers') - before).toBe(2);
   });
 
   it('lists a provider of a quick rhythm again at once when its offers have changed, not one whose listings cost something', async () => {
@@ -41,12 +45,9 @@ describeWorld('offer refresh', (make) => {
         { id: 'slow', capabilities: { offerRefreshMs: 60_000 } },
       ],
     });
-    const { providers, book, offers, clock } = world.replica;
-    const settings = { callTimeoutMs: 1_000, backOffMs: MINUTE_MS };
-    const controller = createOfferRefreshController({ providers, book, offers, clock, log: world.log, settings });
+    const { controller, pass } = anOfferRefresh(world);
     const calls = () => [world.account('quick').calls('ListOffers'), world.account('slow').calls('ListOffers')];
-    const signal = new AbortController().signal;
-    await controller.reconcile({ signal });
+    await pass();
     await world.run({ withinMs: 2_000 });
     const [quick = 0, slow = 0] = calls();
 
@@ -55,12 +56,12 @@ describeWorld('offer refresh', (make) => {
       controller.refreshSoon(providerId('slow')),
       controller.refreshSoon(providerId('nobody')),
     ];
-    await controller.reconcile({ signal });
+    await pass();
 
     expect(asked).toEqual([true, false, false]);
     expect(calls()).toEqual([quick + 1, slow]);
     expect(controller.refreshSoon(providerId('quick'))).toBe(true);
-    await controller.reconcile({ signal });
+    await pass();
     expect(calls()).toEqual([quick + 1, slow]); // a second later at the soonest
   });
 
@@ -86,6 +87,26 @@ describeWorld('offer refresh', (make) => {
     expect(book.providers()[0]?.stale).toBe(false);
   });
 
+  it('PEER-11.2.22: a market that hangs keeps no other one from being listed, and is asked by one call at a time', async () => {
+    const world = await make({
+      providers: [
+        { id: 'hanging', offers: marketOffers('hanging') },
+        { id: 'good', offers: marketOffers('good'), capabilities: { offerRefreshMs: 10_000 } },
+      ],
+      settings: { callTimeoutMs: 25_000 },
+    });
+    const calls = (id: string) => world.account(id).calls('ListOffers');
+    const before = [calls('hanging'), calls('good')];
+    world.account('hanging').failAlways('ListOffers', { do: 'hang', done: false });
+
+    await world.run({ withinMs: 80_000 });
+
+    // due after half a minute, given up after 25 s, and asked again 5 s later
+    expect(calls('hanging') - (before[0] ?? 0)).toBe(2);
+    expect(calls('good') - (before[1] ?? 0)).toBeGreaterThanOrEqual(7);
+    expect(world.replica.book.providers()).toMatchObject([{ stale: true, offers: 3 }, { stale: false }]);
+  });
+
   it('a failing market does not keep another one from being listed', async () => {
     const world = await make({
       providers: [
@@ -104,7 +125,7 @@ describeWorld('offer refresh', (make) => {
   it('a listing that cannot be stored is shown all the same, and blames no provider', async () => {
     const world = await make();
     const { replica } = world;
-    Object.assign(replica.offers, { saveListing: () => Promise.reject(new Error('disk full')) });
+    Object.assign(replica.offers, { saveSlice: () => Promise.reject(new Error('disk full')) });
     world.account().takeOffer({ id: offerId('memory-ask-1') });
     await world.clock.advance(30_000);
 
@@ -115,17 +136,17 @@ describeWorld('offer refresh', (make) => {
     expect(world.log.messages('error')).toContain('listing could not be stored');
   });
 
-  it('a pass that is cancelled poisons nothing', async () => {
+  it('a listing that is cancelled poisons nothing', async () => {
     const world = await make();
     world.account().failNext('ListOffers', { do: 'hang', done: false });
     await world.clock.advance(30_000);
-    const stop = new AbortController();
-    const pass = world.replica.controller('offers.refresh').reconcile({ signal: stop.signal });
-    await world.settle();
+    const { controller, pool, begin } = anOfferRefresh(world);
+    await begin();
+    expect(pool.inFlight).toBe(1);
 
-    stop.abort();
+    pool.stop(new Error('the broker is shutting down'));
     await world.clock.advance(2_000);
-    await pass;
+    await controller.idle?.();
 
     expect(world.replica.book.providers()[0]?.error).toBeUndefined();
   });

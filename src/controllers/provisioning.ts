@@ -15,12 +15,13 @@ import type { CreateRequest, Provider } from '../provider/provider.ts';
 import { secretRow } from '../sessions/commands/request-session.ts';
 import type { Fact, Refusal } from '../sessions/fact.ts';
 import { intentOf } from '../sessions/intent.ts';
-import { termsOf, type OfferDesk } from '../sessions/offer-desk.ts';
+import type { OfferDesk } from '../sessions/offer-desk.ts';
 import { retryAfter } from '../sessions/retry-rules.ts';
 import type { SessionRecord } from '../sessions/session-record.ts';
 import type { SessionRepository } from '../sessions/session-repository.ts';
 import { FAILURE_REASONS, type FailureReason } from '../sessions/session-state.ts';
 import type { SessionWriter } from '../sessions/session-writer.ts';
+import { termsOf } from '../sessions/terms.ts';
 import { mayBeginAttempt } from '../sessions/step.ts';
 import { applyListing } from './apply-listing.ts';
 import type { Controller } from './controller.ts';
@@ -222,7 +223,7 @@ async function storeIntent(deps: ProvisioningDeps, record: SessionRecord): Promi
   }
   const choice = chooseOffers(deps, record);
   for (const offer of choice.offers) {
-    const terms = termsOf(offer, session.request.diskGb);
+    const terms = termsOf(offer, session.request);
     const provider = providers.get(offer.provider);
     if (!terms || !provider) continue;
     const notAfterMonotonicMs = clock.monotonicMs() + settings.createFenceMs;
@@ -269,7 +270,7 @@ function chooseOffers(deps: ProvisioningDeps, record: SessionRecord): Choice {
   if (retryAfter(session, failureOf(last)) !== 'same_offer') return { offers: otherOffers(deps, record) };
 
   const offer = deps.offers.find(session.offerId) ?? session.offer;
-  const price = termsOf(offer, session.request.diskGb)?.priceMicrosPerHour ?? 0;
+  const price = termsOf(offer, session.request)?.priceMicrosPerHour ?? 0;
   const agreedCapMicrosPerHour = last.capMicrosPerHour;
   if (price <= agreedCapMicrosPerHour) return { offers: [offer], agreedCapMicrosPerHour };
   // nobody has agreed to the new price (REL-A10)
@@ -387,6 +388,7 @@ export function refusalOf({ kind, message, retryAfterMs }: ProviderError): Refus
 
 function createRequest(session: Session, { attempt, offer, notAfterMonotonicMs }: Begun): CreateRequest {
   const { request } = session;
+  const { bidMicrosPerHour } = termsOf(offer, request) ?? {}; // as when the attempt's price was reckoned: both are pure
   return {
     tag: attempt.tag,
     offer,
@@ -395,7 +397,9 @@ function createRequest(session: Session, { attempt, offer, notAfterMonotonicMs }
     ...(request.image === undefined ? {} : { image: request.image }),
     environment: { ...request.environment, BERTH_TAG: attempt.tag },
     ...(request.onStart === undefined ? {} : { onStart: request.onStart }),
+    ...(request.templateHashId === undefined ? {} : { templateHashId: request.templateHashId }),
     maxPriceMicrosPerHour: attempt.capMicrosPerHour,
+    ...(bidMicrosPerHour === undefined ? {} : { bidMicrosPerHour }),
     notAfterMonotonicMs,
   };
 }

@@ -142,6 +142,10 @@ describeWorld('verification', (make) => {
     await world.run({ withinMs: 30_000 });
     expect(world.account().living()).toHaveLength(1);
     expect([...(await world.replica.offers.takenUnits())]).toEqual([['memory-ask-3', 1]]);
+    expect(session.id).toBe(id);
+    expect(await world.replica.offers.failuresSince(0)).toMatchObject([
+      { kind: 'gpu_mismatch', machineId: 'm-1', offerId: 'memory-ask-1', sessionId: id },
+    ]);
   });
 
   it('a crash between the hand-off and its answer: the next life knows the host and that the probe key may be gone', async () => {

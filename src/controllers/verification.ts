@@ -8,12 +8,14 @@ import type { Secret } from '../core/secret.ts';
 import type { Attempt, Session } from '../db/tables.ts';
 import type { ProviderId } from '../provider/ids.ts';
 import { ProviderError } from '../provider/provider-error.ts';
+import type { Offer } from '../provider/offer.ts';
 import type { Provider } from '../provider/provider.ts';
 import type { Fact } from '../sessions/fact.ts';
 import type { SessionChanges } from '../sessions/session-changes.ts';
-import { accessOf, attemptOf, type SessionRecord } from '../sessions/session-record.ts';
+import { accessOf, attemptOf, needsTunnel, type SessionRecord } from '../sessions/session-record.ts';
 import type { SessionRepository } from '../sessions/session-repository.ts';
 import type { Applied, SessionWriter } from '../sessions/session-writer.ts';
+import type { SoldGpus } from '../ssh/gpu-probe.ts';
 import type { ProofOutcome, ProofRequest } from '../ssh/proof.ts';
 import type { SshVerifier } from '../ssh/verifier.ts';
 import type { Controller } from './controller.ts';
@@ -220,6 +222,7 @@ function createRounds(deps: VerificationDeps, { sessionId, ordinal }: Target) {
     const fresh = current && attemptOf(current, ordinal);
     if (!current || !fresh || !isToBeVerified(current, ordinal) || !accessOf(fresh) || fresh.instanceState !== 'running')
       return current;
+    if (awaitsTunnel(current, fresh)) return current; // before the proof, which ends with a hand-off: running is told with its address
     return knock(current, fresh, provider, signal);
   }
 
@@ -234,7 +237,13 @@ function createRounds(deps: VerificationDeps, { sessionId, ordinal }: Target) {
   };
 }
 
-function tooLate({ session }: SessionRecord, { ordinal, instanceState }: Attempt): Fact {
+function awaitsTunnel({ session }: SessionRecord, attempt: Attempt): boolean {
+  return needsTunnel(attempt) && session.sshPort === null;
+}
+
+function tooLate(record: SessionRecord, attempt: Attempt): Fact {
+  const { session } = record;
+  const { ordinal, instanceState } = attempt;
   const waitedMinutes = Math.round(((session.phaseDeadlineAt ?? session.phaseEnteredAt) - session.phaseEnteredAt) / 6_000) / 10;
   if (session.phase === 'driver')
     return {
@@ -242,6 +251,13 @@ function tooLate({ session }: SessionRecord, { ordinal, instanceState }: Attempt
       ordinal,
       reason: 'gpu_driver_timeout',
       message: `SSH worked, but the GPU driver did not answer within ${waitedMinutes} minutes`,
+    };
+  if (instanceState === 'running' && awaitsTunnel(record, attempt) && session.error !== null)
+    return {
+      kind: 'attempt_failed',
+      ordinal,
+      reason: 'no_capacity',
+      message: `${session.error}, for ${waitedMinutes} minutes`,
     };
   const stage =
     session.phase === 'booting'
@@ -275,10 +291,14 @@ function proofRequest({ record: { session }, attempt, provider, probeKey, budget
     probe: { privateKey: probeKey, publicKey: attempt.probePublicKey },
     consumerPublicKey: session.sshPublicKey,
     ...(hostKey === null ? {} : { pinnedHostKey: hostKey, handOffBegun: true }),
-    ...(offer.gpuCount > 0 ? { gpu: { count: offer.gpuCount, type: offer.gpuType, vramMib: offer.vramMib } } : {}),
+    ...(offer.gpuCount > 0 ? { gpu: soldGpus(offer) } : {}),
     probeAfter: session.idleThresholdMinutes > 0 ? { kind: 'restrict', tag: attempt.tag } : { kind: 'remove' },
     budgetMs,
   };
+}
+
+function soldGpus({ gpuCount, gpuType, vramMib, cudaVersion }: Offer): SoldGpus {
+  return { count: gpuCount, type: gpuType, vramMib, ...(cudaVersion !== undefined && { cudaVersion }) };
 }
 
 async function openProbeKey(
@@ -299,13 +319,13 @@ function factOf(outcome: ProofOutcome, { session }: SessionRecord, attempt: Atte
   switch (outcome.kind) {
     case 'proven': {
       const user = accessOf(attempt)?.user ?? 'root';
-      const { host, port } = outcome.route === 'dial' ? { host: '', port: 0 } : outcome.route;
+      const address = outcome.route === 'dial' ? {} : { host: outcome.route.host, port: outcome.route.port };
       const details = {
         gpus: outcome.gpus.map(({ name }) => name),
         warnings: outcome.warnings,
         ...(outcome.strictKex === undefined ? {} : { strict_kex: outcome.strictKex }),
       };
-      return { kind: 'proven', ordinal, proof: { user, hostKey: outcome.hostKey, host, port, details } };
+      return { kind: 'proven', ordinal, proof: { user, hostKey: outcome.hostKey, ...address, details } };
     }
     case 'not_yet':
       return outcome.reason === 'gpu_not_ready' && session.phase !== 'driver'

@@ -5,14 +5,24 @@ export type MicroUsd = number;
 
 const MICROS_PER_USD = 1_000_000;
 const MS_PER_HOUR = 3_600_000n;
+const SURELY_EXACT = 1e12;
 
 /** Dollars as a JSON number, exact to the micro-dollar: 340_000 → 0.34. */
 export function toUsd(micros: MicroUsd): number {
+  if (Number.isSafeInteger(micros)) return micros / MICROS_PER_USD; // a division of two exact numbers is rounded once, to the nearest
+  const written = String(micros); // a rate may have a fraction
+  if (!written.includes('e')) return Number(`${written}e-6`);
   return new Decimal(micros).div(MICROS_PER_USD).toNumber();
 }
 
 /** Dollars (a number or decimal text) as micro-dollars, half up. Throws RangeError for what is no finite amount or too large to be exact. */
 export function fromUsd(usd: number | string): MicroUsd {
+  if (typeof usd === 'number') {
+    const scaled = usd * MICROS_PER_USD;
+    const nearest = Math.round(scaled);
+    // far enough from a half that what the product lost in binary cannot matter
+    if (Math.abs(scaled) < SURELY_EXACT && Math.abs(scaled - nearest) < 0.499) return nearest;
+  }
   let amount: Decimal;
   try {
     amount = new Decimal(usd).times(MICROS_PER_USD).toDecimalPlaces(0, Decimal.ROUND_HALF_UP);

@@ -4,6 +4,7 @@ import type { InstanceId, OfferId, ProviderId } from '../provider/ids.ts';
 import type { InstanceState, SshAccess } from '../provider/instance.ts';
 import type { Offer } from '../provider/offer.ts';
 import type { OwnershipTag } from '../provider/ownership-tag.ts';
+import type { TemplateNeed } from '../provider/template.ts';
 import type { ObservationKind } from '../provider/capabilities.ts';
 import type { Kit } from './columns.ts';
 
@@ -38,10 +39,21 @@ export interface StoredRequest {
   readonly locations?: readonly string[];
   readonly minReliability?: number;
   readonly interruptible?: boolean;
+  /** What to bid an hour for an interruptible offer, without its disk; absent: the floor and the margin. */
+  readonly bidMicrosPerHour?: number;
+  /** How far above the floor the broker bids by itself; written down, so that a setting that changes changes no session. */
+  readonly bidMarginPercent?: number;
   readonly diskGb?: number;
   readonly image?: string;
   readonly environment: Readonly<Record<string, string>>;
   readonly onStart?: string;
+  readonly templateHashId?: string;
+  /** What the template asked for when it was looked up: another offer is chosen by it without looking it up again. */
+  readonly templateTerms?: {
+    readonly provider: ProviderId;
+    readonly needs: readonly TemplateNeed[];
+    readonly bootMinutes?: number;
+  };
   readonly sshTimeoutMinutes?: number;
   readonly autoRetry: boolean;
   readonly maxRetries: number;
@@ -51,6 +63,9 @@ export interface StoredRequest {
   readonly modelId?: string;
   readonly quantization?: string;
 }
+
+/** Plain data from a lease's holder to those who wait for it. */
+export type LeaseNote = Readonly<Record<string, string | number>>;
 
 /** One look that did not find the instance. */
 export interface Absence {
@@ -300,12 +315,36 @@ export function defineTables(kit: Kit) {
     ],
   );
 
-  const offerSnapshots = kit.table('offer_snapshots', {
-    provider: kit.text<ProviderId>('provider').primaryKey(),
-    version: kit.int('version').notNull(),
-    observedAt: kit.instant('observed_at').notNull(),
-    dropped: kit.int('dropped').notNull(),
-    offers: kit.json<readonly Offer[]>('offers'),
+  /**
+   * The last listings of each provider's account. `slice` is empty for what anybody may want, else names what was asked for of late; `term` is
+   * that of the lease by which it was listed, so that a process whose lease has gone cannot overwrite what its successor wrote. A long listing
+   * has several parts, since one large write would keep everybody waiting; the first of them says how many, and speaks for all.
+   */
+  const offerSlices = kit.table(
+    'offer_slices',
+    {
+      provider: kit.text<ProviderId>('provider').notNull(),
+      account: kit.text('account').notNull(),
+      slice: kit.text('slice').notNull(),
+      part: kit.int('part').notNull(),
+      parts: kit.int('parts').notNull(),
+      version: kit.int('version').notNull(),
+      term: kit.int('term').notNull(),
+      observedAt: kit.instant('observed_at').notNull(),
+      dropped: kit.int('dropped').notNull(),
+      truncated: kit.bool('truncated'),
+      offers: kit.json<readonly Offer[]>('offers'),
+    },
+    (column) => [kit.primaryKey({ columns: [column.provider, column.account, column.slice, column.part] })],
+  );
+
+  /** What only one replica shall do at a time. The term rises with each new holder; `note` is what the holder wants the others to know. */
+  const leases = kit.table('leases', {
+    name: kit.text('name').primaryKey(),
+    holder: kit.text('holder').notNull(),
+    term: kit.int('term').notNull(),
+    expiresAt: kit.instant('expires_at').notNull(),
+    note: kit.json<LeaseNote>('note'),
   });
 
   const offerFailures = kit.table(
@@ -365,7 +404,8 @@ export function defineTables(kit: Kit) {
     secrets,
     claims,
     costSegments,
-    offerSnapshots,
+    offerSlices,
+    leases,
     offerFailures,
     strays,
     controllers,
@@ -382,7 +422,8 @@ export type IdempotencyRow = Tables['idempotency']['$inferSelect'];
 export type SecretRow = Tables['secrets']['$inferSelect'];
 export type Claim = Tables['claims']['$inferSelect'];
 export type CostSegment = Tables['costSegments']['$inferSelect'];
-export type OfferSnapshotRow = Tables['offerSnapshots']['$inferSelect'];
+export type OfferSliceRow = Tables['offerSlices']['$inferSelect'];
+export type LeaseRow = Tables['leases']['$inferSelect'];
 export type OfferFailure = Tables['offerFailures']['$inferSelect'];
 export type Stray = Tables['strays']['$inferSelect'];
 export type ControllerRow = Tables['controllers']['$inferSelect'];

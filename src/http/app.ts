@@ -20,7 +20,9 @@ import { operationsRoutes } from './routes/operations.ts';
 import { sessionCommandRoutes } from './routes/session-commands.ts';
 import { sessionDiagnosticsRoute } from './routes/session-diagnostics.ts';
 import { sessionEventsRoute } from './routes/session-events.ts';
+import { sessionSshConfigRoute } from './routes/session-ssh-config.ts';
 import { sessionRoutes } from './routes/sessions.ts';
+import { templateRoutes } from './routes/templates.ts';
 import { validatorCompiler } from './validation.ts';
 
 /** Ids of offers are the providers' and may be long. */
@@ -66,10 +68,12 @@ export async function createHttpApp(deps: HttpDeps): Promise<FastifyInstance> {
 
   await app.register(operationsRoutes, deps);
   await app.register(inventoryRoutes, deps);
+  await app.register(templateRoutes, deps);
   await app.register(createSessionRoute, deps);
   await app.register(sessionRoutes, deps);
   await app.register(sessionCommandRoutes, deps);
   await app.register(sessionDiagnosticsRoute, deps);
+  await app.register(sessionSshConfigRoute, deps);
   await app.register(sessionEventsRoute, deps);
   await app.register(costRoutes, deps);
   await app.register(offerHealthRoute, deps);

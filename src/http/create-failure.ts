@@ -69,6 +69,7 @@ function verdictOn(reason: FailureReason): Verdict {
     case 'wrong_host':
     case 'instance_stopped':
     case 'instance_vanished':
+    case 'preempted':
       return { code: 'provision_failed', retrySuggested: true, advice: 'Try again, with another offer if it happens twice.' };
     default:
       return assertNever(reason, 'reason');

@@ -8,8 +8,10 @@ import type { SessionId } from '../core/ids.ts';
 import type { Metrics } from '../observability/metrics.ts';
 import type { OfferBook } from '../offers/offer-book.ts';
 import type { OfferRepository } from '../offers/offer-repository.ts';
+import type { TemplateCatalogue } from '../offers/template-catalogue.ts';
 import type { ProviderId } from '../provider/ids.ts';
-import type { RequestedSession, SessionOrder } from '../sessions/commands/request-session.ts';
+import type { RequestedSession } from '../sessions/commands/request-session.ts';
+import type { SessionOrder } from '../sessions/commands/session-order.ts';
 import type { SessionChanges } from '../sessions/session-changes.ts';
 import type { SessionRecord } from '../sessions/session-record.ts';
 import type { SessionRepository } from '../sessions/session-repository.ts';
@@ -28,6 +30,8 @@ export interface HttpSettings {
   readonly minReservationMinutes: number;
   readonly defaultReservationHours: number;
   readonly maxAttempts: number;
+  /** How far above the floor to bid for a session that names no bid. */
+  readonly bidMarginPercent: number;
   /** The providers that are on. */
   readonly providers: readonly { readonly id: ProviderId; readonly simulated: boolean }[];
 }
@@ -59,8 +63,9 @@ export interface ProviderHealth {
 export interface HttpDeps {
   readonly settings: HttpSettings;
   readonly access: Access;
-  readonly book: Pick<OfferBook, 'page' | 'etag' | 'item'>;
+  readonly book: Pick<OfferBook, 'page' | 'etag' | 'item' | 'find'>;
   readonly failures: Pick<OfferRepository, 'failuresSince'>;
+  readonly templates: TemplateCatalogue;
   readonly ledger: Ledger;
   readonly sessions: Pick<SessionRepository, 'find' | 'list' | 'listEvents'>;
   readonly requestSession: (order: SessionOrder) => Promise<RequestedSession>;

@@ -4,7 +4,8 @@ import { HOUR_MS, MINUTE_MS } from '../core/duration.ts';
 import { fromUsd } from '../core/money.ts';
 import { offerId } from '../provider/ids.ts';
 import type { StoredRequest } from '../db/tables.ts';
-import { bodyHashOf, type SessionOrder } from '../sessions/commands/request-session.ts';
+import { bodyHashOf } from '../sessions/commands/request-session.ts';
+import type { SessionOrder } from '../sessions/commands/session-order.ts';
 import { parseSshPublicKey } from '../ssh/public-key.ts';
 import type { HttpSettings } from './http-deps.ts';
 import { invalidInput, type Fault } from './input-faults.ts';
@@ -13,7 +14,7 @@ import { REQUIREMENTS, SessionRequest } from './schemas/session-request.ts';
 
 type OrderSettings = Pick<
   HttpSettings,
-  'defaultReservationHours' | 'minReservationMinutes' | 'hardMaxMs' | 'maxAttempts' | 'providers'
+  'defaultReservationHours' | 'minReservationMinutes' | 'hardMaxMs' | 'maxAttempts' | 'bidMarginPercent' | 'providers'
 >;
 
 interface OrderParts {
@@ -41,7 +42,7 @@ export function sessionOrderOf({ body, consumerId, idempotencyKey, settings }: O
     consumerId,
     name: body.name || undefined,
     workloadType: body.workload_type ?? 'ssh',
-    request: storedRequest(body, { autoRetry, maxRetries, image }),
+    request: storedRequest(body, { autoRetry, maxRetries, image, bidMarginPercent: settings.bidMarginPercent }),
     reservationMinutes,
     idleThresholdMinutes: body.idle_threshold_minutes ?? 0,
     sshPublicKey,
@@ -72,6 +73,7 @@ function checked(body: SessionRequest, given: Readonly<Record<string, unknown>>,
     if (!settings.providers.some(({ id }) => id === provider))
       fault('provider', `not found: ${provider}; on are ${settings.providers.map(({ id }) => id).join(', ')}`);
   }
+  checkBid(body, fault);
   const reservationMinutes = reservationOf(body, settings, fault);
   if (body.image && body.docker_image && body.image !== body.docker_image)
     fault('docker_image', 'is the same field as image and says otherwise; send one of them');
@@ -92,6 +94,14 @@ function checkTarget(given: Readonly<Record<string, unknown>>, fault: ReportFaul
     );
   if (given['offer_id'] === undefined) return;
   for (const field of named) fault(field, 'cannot stand beside offer_id, which names one offer; send one of them');
+}
+
+/** Whether it fits an offer is known only when there is one. */
+function checkBid({ bid_price: bid, max_price: limit, ...body }: SessionRequest, fault: ReportFault): void {
+  if (bid === undefined) return;
+  if (body.offer_id === undefined && body.interruptible !== true)
+    fault('bid_price', 'needs interruptible: true, since only such offers take a bid; send both or leave it out');
+  if (limit !== undefined && limit > 0 && bid > limit) fault('bid_price', `must be at most max_price (${limit})`);
 }
 
 function reservationOf(body: SessionRequest, settings: OrderSettings, fault: ReportFault): number {
@@ -121,9 +131,15 @@ function publicKeyOf({ ssh_public_key: text }: SessionRequest, fault: ReportFaul
 
 function storedRequest(
   body: SessionRequest,
-  { autoRetry, maxRetries, image }: { autoRetry: boolean; maxRetries: number; image: string | undefined },
+  {
+    autoRetry,
+    maxRetries,
+    image,
+    bidMarginPercent,
+  }: { autoRetry: boolean; maxRetries: number; image: string | undefined; bidMarginPercent: number },
 ): StoredRequest {
-  const { max_price: maxPrice } = body;
+  const { max_price: maxPrice, bid_price: bid } = body;
+  const mayBid = body.interruptible === true || body.offer_id !== undefined;
   return present({
     offerId: body.offer_id === undefined ? undefined : offerId(body.offer_id.trim()),
     providers: body.provider,
@@ -134,15 +150,20 @@ function storedRequest(
     locations: body.location,
     minReliability: body.min_reliability,
     interruptible: body.interruptible,
+    bidMicrosPerHour: bid === undefined ? undefined : fromUsd(bid),
+    bidMarginPercent: mayBid && bid === undefined ? bidMarginPercent : undefined,
     diskGb: body.disk_gb || undefined,
     image,
     environment: body.env ?? {},
     onStart: body.on_start_cmd || undefined,
+    templateHashId: body.template_hash_id || undefined,
     sshTimeoutMinutes: body.ssh_timeout_minutes || undefined,
     autoRetry,
     maxRetries,
     retryScope: body.retry_scope || 'same_gpu',
     storagePolicy: body.storage_policy || 'destroy',
     launchMode: 'ssh',
+    modelId: body.model_id || undefined,
+    quantization: body.quantization || undefined,
   });
 }

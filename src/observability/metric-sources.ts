@@ -20,6 +20,8 @@ export interface MetricSources {
   unconfirmedDestroys?(): Promise<{ readonly count: number; readonly oldestAgeMs: number }>;
   /** The offers of each provider as the book has them now. */
   offers?(): readonly { readonly provider: string; readonly count: number; readonly observedAt: EpochMs }[];
+  /** Connections that are relayed now, by provider. */
+  tunnelConnections?(): readonly { readonly provider: string; readonly count: number }[];
   /** Whether expiry waits because the wall clock jumped. */
   isClockFrozen?(): boolean;
 }
@@ -34,7 +36,7 @@ interface CollectDeps {
 /** Makes the gauges of those sources that are given. A source that fails leaves its gauge out of that scrape, and the rest as they are. */
 export function addGauges(sources: MetricSources, { registry, providers, providerLabel, log }: CollectDeps): void {
   const registers = [registry];
-  const { activeSessions, unconfirmedDestroys, offers, isClockFrozen } = sources;
+  const { activeSessions, unconfirmedDestroys, offers, tunnelConnections, isClockFrozen } = sources;
 
   const gauge = <Label extends string>(
     about: { name: string; help: string; labelNames: readonly Label[] },
@@ -106,6 +108,19 @@ export function addGauges(sources: MetricSources, { registry, providers, provide
         for (const { provider, observedAt } of offers.call(sources)) {
           observed.set({ provider: providerLabel(provider) }, observedAt / SECOND_MS);
         }
+      },
+    );
+  }
+  if (tunnelConnections) {
+    gauge(
+      {
+        name: 'gpu_tunnel_connections',
+        help: 'Connections that are relayed now to instances that cannot be dialled directly.',
+        labelNames: ['provider'],
+      },
+      (open) => {
+        for (const { provider, count } of tunnelConnections.call(sources))
+          open.inc({ provider: providerLabel(provider) }, count);
       },
     );
   }

@@ -12,6 +12,8 @@ const LABELS = {
   endReasons: ['user_requested', 'expired'],
   sshErrorTypes: ['timeout'],
   failureTypes: ['stale_inventory'],
+  tunnelRefusals: ['too_many'],
+  tunnelEnds: ['finished'],
   controllers: ['session.expiry'],
 };
 
@@ -38,6 +40,20 @@ async function samples(metrics: Metrics, name: string): Promise<string[]> {
 }
 
 describe('createMetrics', () => {
+  it('tells how many connections are relayed, what passed through them, and what became of them', async () => {
+    const { metrics } = someMetrics();
+    metrics.collectFrom({ tunnelConnections: () => [{ provider: 'pool', count: 3 }] });
+    metrics.tunnelBytes({ provider: 'pool', direction: 'to_consumer', bytes: 40 });
+    metrics.tunnelBytes({ provider: 'pool', direction: 'to_consumer', bytes: 2 });
+    metrics.tunnelRefused({ provider: 'pool', reason: 'something new' });
+    metrics.tunnelEnded({ provider: 'pool', reason: 'finished' });
+
+    expect(await samples(metrics, 'gpu_tunnel_connections')).toEqual(['{provider="pool"} 3']);
+    expect(await samples(metrics, 'gpu_tunnel_bytes_total')).toEqual(['{provider="pool",direction="to_consumer"} 42']);
+    expect(await samples(metrics, 'gpu_tunnel_refused_total')).toEqual(['{provider="pool",reason="other"} 1']);
+    expect(await samples(metrics, 'gpu_tunnel_ended_total')).toEqual(['{provider="pool",reason="finished"} 1']);
+  });
+
   it('PEER-11.2.23, PEER-10.64: reads gauges when scraped, so that they cannot drift, and knows only sessions that have an end before them', async () => {
     const { metrics } = someMetrics();
     let rows = [
@@ -227,6 +243,7 @@ function sayEverything(metrics: Metrics): void {
     activeSessions: async () => [{ provider, status: 'running', count: 1 }],
     unconfirmedDestroys: async () => ({ count: 1, oldestAgeMs: 1 }),
     offers: () => [{ provider, count: 1, observedAt: 1 }],
+    tunnelConnections: () => [{ provider, count: 1 }],
     isClockFrozen: () => false,
   });
   metrics.observeRequest({ method: 'GET', route: '/health', status: 200, seconds: 0.1 });
@@ -246,5 +263,9 @@ function sayEverything(metrics: Metrics): void {
   metrics.retryExhausted({ provider, scope: 'any' });
   metrics.offerFailed({ provider, gpuType: 'RTX 4090', failureType: 'stale_inventory' });
   metrics.costAccrued({ provider, micros: 1 });
+  metrics.chargeReconciled({ provider, result: 'differs' });
+  metrics.tunnelBytes({ provider, direction: 'to_instance', bytes: 1 });
+  metrics.tunnelRefused({ provider, reason: 'too_many' });
+  metrics.tunnelEnded({ provider, reason: 'finished' });
   metrics.controllerRan({ controller: 'session.expiry', result: 'success', seconds: 0.1 });
 }

@@ -47,6 +47,16 @@ export interface Metrics extends ProviderMetrics {
 
   /** Cost that has been added to a session's bill, each micro-dollar once. */
   costAccrued(cost: { provider: string; micros: MicroUsd }): void;
+  /** What an ended instance has cost by our meter was held against what its provider has billed. */
+  chargeReconciled(verdict: { provider: string; result: 'matches' | 'differs' | 'missing' }): void;
+
+  /** A piece of a relayed connection passed by. */
+  tunnelBytes(passed: { provider: string; direction: 'to_instance' | 'to_consumer'; bytes: number }): void;
+  /** A connection to a session's port was not taken. */
+  tunnelRefused(refused: { provider: string; reason: string }): void;
+  /** A connection that was taken is over. */
+  tunnelEnded(ended: { provider: string; reason: string }): void;
+
   controllerRan(run: { controller: string; result: 'success' | 'error'; seconds: number }): void;
 
   /** Adds the gauges of these sources; each source once. */
@@ -74,6 +84,9 @@ export interface MetricLabels {
   readonly endReasons: readonly string[];
   readonly sshErrorTypes: readonly string[];
   readonly failureTypes: readonly string[];
+  /** Why a relayed connection was not taken, and why one was over. */
+  readonly tunnelRefusals: readonly string[];
+  readonly tunnelEnds: readonly string[];
   readonly controllers: readonly string[];
 }
 
@@ -108,6 +121,8 @@ export function createMetrics({ version, clock, log, labels, withProcessMetrics 
   const reasonLabel = closedTo(labels.endReasons);
   const errorTypeLabel = closedTo(labels.sshErrorTypes);
   const failureTypeLabel = closedTo(labels.failureTypes);
+  const tunnelRefusalLabel = closedTo(labels.tunnelRefusals);
+  const tunnelEndLabel = closedTo(labels.tunnelEnds);
   const controllerLabel = closedTo(labels.controllers);
   const methodLabel = closedTo(METHODS);
   const scopeLabel = closedTo(RETRY_SCOPES);
@@ -220,6 +235,27 @@ export function createMetrics({ version, clock, log, labels, withProcessMetrics 
     ['provider'],
     'Cost added to bills, US dollars. A counter, its name kept for existing dashboards.',
   );
+  const reconciled = counter(
+    'gpu_cost_reconciliations_total',
+    ['provider', 'result'],
+    'Ended instances whose cost was held against the bill of their provider: matches, differs or missing.',
+  );
+
+  const tunnelBytes = counter(
+    'gpu_tunnel_bytes_total',
+    ['provider', 'direction'],
+    'Bytes relayed between consumers and instances that cannot be dialled directly.',
+  );
+  const tunnelRefused = counter(
+    'gpu_tunnel_refused_total',
+    ['provider', 'reason'],
+    'Connections to ports of sessions that were not taken, by what there was too much of.',
+  );
+  const tunnelEnded = counter(
+    'gpu_tunnel_ended_total',
+    ['provider', 'reason'],
+    'Relayed connections that are over, by what ended them.',
+  );
 
   const runs = counter('gpu_controller_runs_total', ['controller', 'result'], 'Passes of controllers, by their outcome.');
   const runSeconds = histogram('gpu_controller_duration_seconds', ['controller'], PASS_SECONDS, 'How long one pass took.');
@@ -291,6 +327,12 @@ export function createMetrics({ version, clock, log, labels, withProcessMetrics 
       }),
 
     costAccrued: ({ provider, micros }) => cost.inc({ provider: providerLabel(provider) }, toUsd(micros)),
+    chargeReconciled: ({ provider, result }) => reconciled.inc({ provider: providerLabel(provider), result }),
+    tunnelBytes: ({ provider, direction, bytes }) => tunnelBytes.inc({ provider: providerLabel(provider), direction }, bytes),
+    tunnelRefused: ({ provider, reason }) =>
+      tunnelRefused.inc({ provider: providerLabel(provider), reason: tunnelRefusalLabel(reason) }),
+    tunnelEnded: ({ provider, reason }) =>
+      tunnelEnded.inc({ provider: providerLabel(provider), reason: tunnelEndLabel(reason) }),
     controllerRan: ({ controller, result, seconds }) => {
       const about = { controller: controllerLabel(controller) };
       runs.inc({ ...about, result });

@@ -10,6 +10,8 @@ import type { Offer } from '../provider/offer.ts';
  * - `taken`: it was not there. Hidden for a short while, longer each time it is still not there afterwards.
  * - `boot`: it was there and did not become a usable machine. Hidden after several sessions met that.
  * - `doubt`: it only counts against its confidence.
+ * `preempted` says that others bid more than we did. That is the price's fault, not the machine's: it hides that one offer for as long as a taken one,
+ * and tells against neither the machine, which may be had on demand, nor its type.
  */
 const VERDICTS = {
   stale_inventory: 'taken',
@@ -20,6 +22,7 @@ const VERDICTS = {
   gpu_mismatch: 'boot',
   wrong_host: 'boot',
   price_changed: 'doubt',
+  preempted: 'taken',
 } as const;
 
 export type OfferFaultKind = keyof typeof VERDICTS;
@@ -92,7 +95,7 @@ export function createFailureMemory(rows: readonly OfferFailure[]): FailureMemor
   });
   const subjectOf = ({ provider, machineId, id }: Pick<RememberedOffer, 'provider' | 'machineId' | 'id'>) => {
     const remembered = providers.get(provider);
-    return machineId ? remembered?.machines.get(machineId) : remembered?.offers.get(id);
+    return machineId ? joined(remembered?.machines.get(machineId), remembered?.lostBids.get(id)) : remembered?.offers.get(id);
   };
   const view = (offer: RememberedOffer, now: EpochMs): FailureView => {
     if (!providers.has(offer.provider)) return NOTHING;
@@ -164,6 +167,8 @@ interface Subject {
 interface Remembered {
   readonly machines: ReadonlyMap<string, Subject>;
   readonly offers: ReadonlyMap<string, Subject>;
+  /** By offer, where the offer tells its machine as well. */
+  readonly lostBids: ReadonlyMap<string, Subject>;
   readonly gpuTypes: ReadonlyMap<string, readonly OfferFailure[]>;
 }
 
@@ -172,12 +177,23 @@ function remember(failures: readonly OfferFailure[]): Remembered {
     new Map([...grouped(of, keyOf)].map(([key, own]) => [key, { failures: own, spans: suppressions(own) }]));
   return {
     machines: subjects(
-      failures.filter((row) => row.machineId),
+      failures.filter((row) => row.machineId && !isLostBid(row)),
       (row) => row.machineId ?? '',
     ),
     offers: subjects(failures, (row) => row.offerId),
-    gpuTypes: grouped(failures, (row) => row.gpuType),
+    lostBids: subjects(failures.filter(isLostBid), (row) => row.offerId),
+    gpuTypes: grouped(
+      failures.filter((row) => !isLostBid(row)),
+      (row) => row.gpuType,
+    ),
   };
+}
+
+const isLostBid = ({ kind }: OfferFailure) => kind === 'preempted';
+
+function joined(one: Subject | undefined, other: Subject | undefined): Subject | undefined {
+  if (!one || !other) return one ?? other;
+  return { failures: [...one.failures, ...other.failures], spans: [...one.spans, ...other.spans] };
 }
 
 interface Span {

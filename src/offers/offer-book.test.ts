@@ -99,6 +99,15 @@ describe('search', () => {
     expect(ids(book, { locations: ['quebec', 'nowhere'] })).toEqual(['vast-2']);
   });
 
+  it('PEER-10.42: takes two letters for a country, and no place for one that only has them in its name', () => {
+    const book = aBook({ id: vast });
+    const places = ['Utah, US', 'Moscow, Russia', 'Orlando, Florida, United States', 'Columbus', ', US', 'Oslo, NO'];
+    list(book, vast, ...places.map((location) => ({ location })));
+
+    expect(ids(book, { locations: ['us'] })).toEqual(['vast-1', 'vast-3', 'vast-5']);
+    expect(ids(book, { locations: ['usa', 'RU', 'osl'] })).toEqual(['vast-2', 'vast-6']);
+  });
+
   it('PEER-11.2.24: finds 24 GB cards that read 24564 MiB', () => {
     const book = aBook({ id: vast });
     list(book, vast, { vramMib: 24_564 }, { vramMib: 12_288 });

@@ -1,9 +1,10 @@
 import type { Clock, EpochMs } from '../core/clock.ts';
+import { atOnce, gently, type Breather, type Piecework } from '../core/gently.ts';
 import type { OfferId, ProviderId } from '../provider/ids.ts';
 import type { Offer, OfferListing } from '../provider/offer.ts';
 import { createFailureMemory } from './failure-memory.ts';
 import type { FailureMemory } from './failure-memory.ts';
-import { createOfferIndex, roundedConfidence } from './offer-index.ts';
+import { buildOfferIndex, createOfferIndex, roundedConfidence } from './offer-index.ts';
 import type { OfferIndex, Ordinal } from './offer-index.ts';
 import { mergeSelections } from './offer-merge.ts';
 import type { Place } from './offer-merge.ts';
@@ -13,7 +14,7 @@ import type { BookQuery } from './offer-query.ts';
 import type { ListingError, OfferSerialiser, OfferView, ProviderStatus } from './offer-view.ts';
 import { medianPrices } from './price-sanity.ts';
 import type { MedianPrices } from './price-sanity.ts';
-import { sameOffers } from './same-offers.ts';
+import { sameOffersInPieces } from './same-offers.ts';
 
 /** A provider whose offers the book keeps; all of them are known before the first listing. */
 export interface BookProvider {
@@ -43,7 +44,9 @@ export interface OfferSnapshot {
  */
 export interface OfferBook extends OfferPages {
   /** Takes a whole listing, from the provider or from the database. One older than what the book holds changes nothing. */
-  replace(provider: ProviderId, listing: OfferListing): void;
+  replace(provider: ProviderId, listing: BookListing): void;
+  /** The same for long listings: indexed and serialised in pieces, then shown at one moment. Of two for one provider the later is to wait for the earlier. */
+  replaceGently(provider: ProviderId, listing: BookListing, breather: Breather): Promise<void>;
   /** A listing failed: what was listed before stays, with its time and the error beside it. */
   fail(provider: ProviderId, error: ListingError, at: EpochMs): void;
   /** How many units of an offer are claimed; an offer without a free one is not shown. */
@@ -64,16 +67,23 @@ export interface OfferBook extends OfferPages {
   medianPrices(of: { readonly simulated: boolean }): MedianPrices;
 }
 
+/** A listing with what is older in it: offers of a part of the market that was asked for by itself, and when that was. */
+export type BookListing = OfferListing & { readonly seenAt?: ReadonlyMap<OfferId, EpochMs> };
+
 export interface OfferBookDeps {
   readonly providers: readonly BookProvider[];
   readonly serialise: OfferSerialiser;
   readonly clock: Pick<Clock, 'now'>;
   /** Different in every process and after every start: versions begin anew, and an old ETag must not match. */
   readonly epoch: string;
+  /** Told of every question, so that what people ask for is kept fresh. */
+  readonly onAsked?: (query: BookQuery) => void;
 }
 
 interface Shelf extends BookProvider {
   snapshot: OfferSnapshot;
+  /** When an offer was listed, where that was not with the whole. */
+  seenAt: ReadonlyMap<OfferId, EpochMs>;
   index: OfferIndex;
   /** The JSON of offers that were shown since they last changed, by ordinal. */
   fragments: (string | undefined)[];
@@ -83,7 +93,14 @@ interface Shelf extends BookProvider {
   marked: boolean;
 }
 
-export function createOfferBook({ providers, serialise, clock, epoch }: OfferBookDeps): OfferBook {
+/** What a shelf is about to hold. */
+type Prospect = Pick<Shelf, 'id' | 'simulated' | 'snapshot' | 'seenAt' | 'index' | 'fragments' | 'marked'>;
+
+/** In place of a confidence. */
+const TAKEN = -1;
+const OFFERS_A_PIECE = 256;
+
+export function createOfferBook({ providers, serialise, clock, epoch, onAsked }: OfferBookDeps): OfferBook {
   const shelves = new Map(providers.map((provider) => [provider.id, emptyShelf(provider)]));
   const anyReal = providers.some((provider) => !provider.simulated);
   const claims = new Map<OfferId, number>();
@@ -115,7 +132,7 @@ export function createOfferBook({ providers, serialise, clock, epoch }: OfferBoo
   const isTaken = (offer: Offer) => (claims.get(offer.id) ?? 0) >= offer.units;
 
   /** Brings what the index remembers of one offer up to date; true when what is shown changed. */
-  const settle = (shelf: Shelf, ordinal: Ordinal, now: EpochMs): boolean => {
+  const settle = (shelf: Shelf | Prospect, ordinal: Ordinal, now: EpochMs): boolean => {
     const offer = shelf.index.offers[ordinal];
     if (!offer) return false;
     const { suppressedUntil, multiplier } = memory.view(offer, now);
@@ -124,13 +141,23 @@ export function createOfferBook({ providers, serialise, clock, epoch }: OfferBoo
     if (changed) shelf.fragments[ordinal] = undefined;
     return changed;
   };
-  const settleAll = (shelf: Shelf, now: EpochMs): boolean => {
+  function* settleEach(shelf: Shelf | Prospect, now: EpochMs): Piecework<boolean> {
     const knows = memory.knows(shelf.id);
     if (!knows && !shelf.marked) return false;
     shelf.marked = knows;
     let changed = false;
-    for (const ordinal of shelf.index.offers.keys()) if (settle(shelf, ordinal, now)) changed = true;
+    for (const ordinal of shelf.index.offers.keys()) {
+      if (settle(shelf, ordinal, now)) changed = true;
+      if (ordinal % OFFERS_A_PIECE === 0) yield;
+    }
     return changed;
+  }
+  const settleAll = (shelf: Shelf | Prospect, now: EpochMs) => atOnce(settleEach(shelf, now));
+  const settleClaims = (shelf: Shelf | Prospect, now: EpochMs) => {
+    for (const offerId of claims.keys()) {
+      const ordinal = shelf.index.ordinalOf(offerId);
+      if (ordinal !== undefined) settle(shelf, ordinal, now);
+    }
   };
   const settleAge = (shelf: Shelf, now: EpochMs): boolean => {
     const { observedAt, error } = shelf.snapshot;
@@ -152,13 +179,14 @@ export function createOfferBook({ providers, serialise, clock, epoch }: OfferBoo
     raise(place.shelf);
   };
 
-  const viewAt = ({ shelf, ordinal }: Place<Shelf>): OfferView => {
+  const viewOf = (shelf: Shelf | Prospect, ordinal: Ordinal): OfferView => {
     // holds because ordinals come from this shelf's index, and an index with offers has been listed
     const offer = shelf.index.offers[ordinal]!;
-    const observedAt = shelf.snapshot.observedAt!;
+    const observedAt = shelf.seenAt.get(offer.id) ?? shelf.snapshot.observedAt!;
     const availabilityConfidence = shelf.index.confidenceOf(ordinal);
     return { offer, availabilityConfidence, observedAt, simulated: shelf.simulated, available: !isTaken(offer) };
   };
+  const viewAt = ({ shelf, ordinal }: Place<Shelf>) => viewOf(shelf, ordinal);
   const statusOf = ({ id, simulated, stale, index, snapshot: { observedAt, dropped, error } }: Shelf): ProviderStatus => ({
     id,
     simulated,
@@ -168,6 +196,48 @@ export function createOfferBook({ providers, serialise, clock, epoch }: OfferBoo
     ...(error && { error }),
     stale,
   });
+
+  /** What a shelf will hold, made beside it; indexed anew only when other offers are listed. */
+  function* prospectOf(shelf: Shelf, { offers, observedAt, dropped, seenAt }: BookListing): Piecework<Prospect> {
+    const same = yield* sameOffersInPieces(offers, shelf.snapshot.offers);
+    const { error: _, ...kept } = shelf.snapshot;
+    const index = same ? shelf.index : yield* buildOfferIndex(offers);
+    const prospect: Prospect = {
+      id: shelf.id,
+      simulated: shelf.simulated,
+      snapshot: { ...kept, observedAt, dropped, offers: same ? kept.offers : offers, lastAttemptAt: observedAt },
+      seenAt: seenAt ?? new Map(),
+      index,
+      fragments: Array.from<string | undefined>({ length: index.offers.length }),
+      marked: same && shelf.marked,
+    };
+    if (!same) settleClaims(prospect, clock.now());
+    return prospect;
+  }
+  /** Writes every offer's JSON; what of each may have changed when all are written is its confidence, or that it is taken. */
+  function* serialised(prospect: Prospect): Piecework<Float64Array> {
+    const shown = new Float64Array(prospect.index.offers.length);
+    for (const ordinal of prospect.index.offers.keys()) {
+      const view = viewOf(prospect, ordinal);
+      prospect.fragments[ordinal] = serialise.offer(view);
+      shown[ordinal] = view.available ? view.availabilityConfidence : TAKEN;
+      if (ordinal % 32 === 0) yield;
+    }
+    return shown;
+  }
+  const forgetOutdated = (prospect: Prospect, shown: Float64Array) => {
+    for (const [ordinal, offer] of prospect.index.offers.entries())
+      if (shown[ordinal] !== (isTaken(offer) ? TAKEN : prospect.index.confidenceOf(ordinal)))
+        prospect.fragments[ordinal] = undefined;
+  };
+  const install = (shelf: Shelf, { snapshot, seenAt, index, fragments, marked }: Prospect) => {
+    if (index !== shelf.index) medians = {};
+    Object.assign(shelf, { snapshot: { ...snapshot, version: shelf.snapshot.version }, seenAt, index, fragments, marked });
+    const now = clock.now();
+    settleAll(shelf, now);
+    settleAge(shelf, now);
+    raise(shelf);
+  };
 
   const select = (query: BookQuery) => {
     const covered = shelvesFor(query);
@@ -187,27 +257,31 @@ export function createOfferBook({ providers, serialise, clock, epoch }: OfferBoo
   });
 
   return {
-    ...pages,
-    replace(provider, { offers, observedAt, dropped }) {
+    page(query) {
+      onAsked?.(query);
+      return pages.page(query);
+    },
+    etag(query) {
+      onAsked?.(query);
+      return pages.etag(query);
+    },
+    item: pages.item,
+    replace(provider, listing) {
       const shelf = known(provider);
-      if (observedAt < (shelf.snapshot.observedAt ?? -Infinity)) return;
-      const now = clock.now();
-      const same = sameOffers(offers, shelf.snapshot.offers);
-      const { error: _, ...kept } = shelf.snapshot;
-      shelf.snapshot = { ...kept, observedAt, dropped, offers: same ? kept.offers : offers, lastAttemptAt: observedAt };
-      if (!same) {
-        shelf.index = createOfferIndex(offers);
-        shelf.marked = false;
-        for (const offerId of claims.keys()) {
-          const ordinal = shelf.index.ordinalOf(offerId);
-          if (ordinal !== undefined) settle(shelf, ordinal, now);
-        }
-        medians = {};
-      }
-      shelf.fragments = Array.from<string | undefined>({ length: shelf.index.offers.length });
-      settleAll(shelf, now);
-      settleAge(shelf, now);
-      raise(shelf);
+      if (listing.observedAt < (shelf.snapshot.observedAt ?? -Infinity)) return;
+      install(shelf, atOnce(prospectOf(shelf, listing)));
+    },
+    async replaceGently(provider, listing, breather) {
+      const shelf = known(provider);
+      if (listing.observedAt < (shelf.snapshot.observedAt ?? -Infinity)) return;
+      const prospect = await gently(prospectOf(shelf, listing), breather);
+      await gently(settleEach(prospect, clock.now()), breather);
+      const shown = await gently(serialised(prospect), breather);
+      // what came to be known meanwhile
+      settleAll(prospect, clock.now());
+      settleClaims(prospect, clock.now());
+      forgetOutdated(prospect, shown);
+      if (listing.observedAt >= (shelf.snapshot.observedAt ?? -Infinity)) install(shelf, prospect);
     },
     fail(provider, error, at) {
       const shelf = known(provider);
@@ -246,6 +320,7 @@ export function createOfferBook({ providers, serialise, clock, epoch }: OfferBoo
       return place && viewAt(place);
     },
     search(query) {
+      onAsked?.(query);
       const { total, places } = select(query);
       return { total, views: places.map(viewAt) };
     },
@@ -263,6 +338,7 @@ function emptyShelf(provider: BookProvider): Shelf {
   return {
     ...provider,
     snapshot: { provider: provider.id, simulated: provider.simulated, version: 0, offers: [], dropped: 0 },
+    seenAt: new Map(),
     index: createOfferIndex([]),
     fragments: [],
     statusFragment: undefined,

@@ -1,6 +1,9 @@
+import { atOnce, type Piecework } from '../core/gently.ts';
+import { countryOf, isCountryCode } from '../provider/country.ts';
 import { gpuKey } from '../provider/gpu-name.ts';
 import type { OfferId } from '../provider/ids.ts';
 import type { Offer } from '../provider/offer.ts';
+import { unmetNeeds } from '../provider/template.ts';
 import { CPU_KEY } from './offer-query.ts';
 import type { BookQuery, OfferSort } from './offer-query.ts';
 import { soldVramGb } from './vram.ts';
@@ -28,30 +31,46 @@ export interface Selection {
   ordinalAt(at: number): Ordinal;
 }
 
+/** How many offers are dealt with between two moments at which the work may pause. */
+const OFFERS_A_PIECE = 256;
+
 export function createOfferIndex(listed: readonly Offer[]): OfferIndex {
+  return atOnce(buildOfferIndex(listed));
+}
+
+/** The same in pieces, for listings of thousands. */
+export function* buildOfferIndex(listed: readonly Offer[]): Piecework<OfferIndex> {
   // of two offers with one id the later is taken: an id must lead to one offer
   const byId = new Map<OfferId, Offer>();
-  for (const offer of listed) byId.set(offer.id, offer);
-  const offers = [...byId.values()].sort(
-    (one, other) => one.priceMicrosPerHour - other.priceMicrosPerHour || compareIds(one, other),
-  );
+  for (const [at, offer] of listed.entries()) {
+    byId.set(offer.id, offer);
+    if (at % OFFERS_A_PIECE === 0) yield;
+  }
+  const offers = yield* sortedInPieces([...byId.values()], byPriceThenId);
   const ordinals = new Map<OfferId, Ordinal>();
-  for (const [ordinal, offer] of offers.entries()) ordinals.set(offer.id, ordinal);
+  for (const [ordinal, offer] of offers.entries()) {
+    ordinals.set(offer.id, ordinal);
+    if (ordinal % OFFERS_A_PIECE === 0) yield;
+  }
   const column = (read: (offer: Offer) => number) => filled(new Float64Array(offers.length), offers, read);
 
   const keyOf = memoised(gpuKey);
   const lowerCaseOf = memoised((text: string) => text.toLowerCase());
   const vramOf = memoised((vramMib: number) => soldVramGb(vramMib) * 1024);
   const gpus = interned(offers, (offer) => (offer.gpuCount === 0 ? CPU_KEY : keyOf(offer.gpuType)));
+  yield;
   const locations = interned(offers, (offer) => lowerCaseOf(offer.location));
   const cpuGpu = gpus.names.indexOf(CPU_KEY);
+  yield;
 
   const price = column((offer) => offer.priceMicrosPerHour);
   const vramMib = column((offer) => vramOf(offer.vramMib));
   const gpuCount = column((offer) => offer.gpuCount);
+  yield;
   const reliability = column((offer) => offer.reliability);
   const confidence = column((offer) => roundedConfidence(offer.confidence));
   const cuda = column((offer) => offer.cudaVersion ?? 0);
+  yield;
   const interruptible = column((offer) => (offer.interruptible ? 1 : 0));
   const shown = column(() => 1);
   let hiddenCount = 0;
@@ -94,7 +113,7 @@ export function createOfferIndex(listed: readonly Offer[]): OfferIndex {
     }
     if (query.minVramMib > 0) count = keepAtLeast(survivors, count, vramMib, query.minVramMib);
     if (query.locations.length > 0) {
-      const wanted = locations.names.map((name) => (query.locations.some((part) => name.includes(part)) ? 1 : 0));
+      const wanted = locations.names.map((name) => (query.locations.some((part) => liesIn(name, part)) ? 1 : 0));
       count = keepMarked(survivors, count, locations.column, Uint8Array.from(wanted));
     }
     if (query.minGpuCount > 0) count = keepAtLeast(survivors, count, gpuCount, query.minGpuCount);
@@ -103,6 +122,8 @@ export function createOfferIndex(listed: readonly Offer[]): OfferIndex {
     if (query.minCuda > 0) count = keepAtLeast(survivors, count, cuda, query.minCuda);
     if (query.interruptible === true) count = keepAtLeast(survivors, count, interruptible, 1);
     if (query.interruptible === false) count = keepAtMost(survivors, count, interruptible, 0);
+    if (query.needs.length > 0)
+      count = keepWhere(survivors, count, (ordinal) => unmetNeeds(query.needs, offers[ordinal]!).length === 0);
     if (hiddenCount > 0) count = keepAtLeast(survivors, count, shown, 1);
     return count;
   };
@@ -128,6 +149,51 @@ export function createOfferIndex(listed: readonly Offer[]): OfferIndex {
     },
     confidenceOf: (ordinal) => confidence[ordinal] ?? 0,
   };
+}
+
+/** Two letters that are a country mean that country, not every place with them in its name (`us` is no part of Russia); other text is a part of the name. */
+function liesIn(location: string, part: string): boolean {
+  return isCountryCode(part) ? countryOf(location) === part.toUpperCase() : location.includes(part);
+}
+
+function byPriceThenId(one: Offer, other: Offer): number {
+  return one.priceMicrosPerHour - other.priceMicrosPerHour || compareIds(one, other);
+}
+
+/** Sorts runs of a bounded length, then merges them two by two. */
+function* sortedInPieces(offers: readonly Offer[], compare: (one: Offer, other: Offer) => number): Piecework<Offer[]> {
+  let runs: Offer[][] = [];
+  for (let at = 0; at < offers.length; at += OFFERS_A_PIECE) {
+    runs.push(offers.slice(at, at + OFFERS_A_PIECE).sort(compare));
+    yield;
+  }
+  while (runs.length > 1) {
+    const merged: Offer[][] = [];
+    for (let at = 0; at < runs.length; at += 2) merged.push(yield* mergedRuns(runs[at] ?? [], runs[at + 1] ?? [], compare));
+    runs = merged;
+  }
+  return runs[0] ?? [];
+}
+
+function* mergedRuns(
+  one: readonly Offer[],
+  other: readonly Offer[],
+  compare: (one: Offer, other: Offer) => number,
+): Piecework<Offer[]> {
+  const merged: Offer[] = [];
+  let [left, right] = [0, 0];
+  while (left < one.length || right < other.length) {
+    const [first, second] = [one[left], other[right]];
+    if (first && (!second || compare(first, second) <= 0)) {
+      merged.push(first);
+      left += 1;
+    } else if (second) {
+      merged.push(second);
+      right += 1;
+    }
+    if (merged.length % OFFERS_A_PIECE === 0) yield;
+  }
+  return merged;
 }
 
 /** Four decimals: what is shown is what is filtered by. */
@@ -167,6 +233,16 @@ function keepMarked(ordinals: Uint32Array, count: number, column: Uint32Array, m
     const ordinal = ordinals[at]!;
     ordinals[kept] = ordinal;
     kept += marks[column[ordinal]!]!;
+  }
+  return kept;
+}
+
+function keepWhere(ordinals: Uint32Array, count: number, isWanted: (ordinal: Ordinal) => boolean): number {
+  let kept = 0;
+  for (let at = 0; at < count; at += 1) {
+    const ordinal = ordinals[at]!;
+    ordinals[kept] = ordinal;
+    kept += Number(isWanted(ordinal));
   }
   return kept;
 }

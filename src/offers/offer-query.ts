@@ -1,6 +1,7 @@
 import type { MicroUsd } from '../core/money.ts';
 import { gpuKey } from '../provider/gpu-name.ts';
 import type { ProviderId } from '../provider/ids.ts';
+import type { TemplateNeed } from '../provider/template.ts';
 
 export const OFFER_SORTS = ['price', 'price_per_gpu', 'vram', 'reliability'] as const;
 export type OfferSort = (typeof OFFER_SORTS)[number];
@@ -11,7 +12,7 @@ export interface OfferWish {
   readonly providers?: readonly ProviderId[] | undefined;
   /** In any case, with or without spaces. */
   readonly gpuTypes?: readonly string[] | undefined;
-  /** Parts of the location's text, in any case; one of them must occur. */
+  /** Countries in two letters, or parts of the location's text, in any case; one of them must be so. */
   readonly locations?: readonly string[] | undefined;
   /** Per GPU. */
   readonly minVramMib?: number | undefined;
@@ -23,6 +24,8 @@ export interface OfferWish {
   /** Offers that tell no version have none. */
   readonly minCuda?: number | undefined;
   readonly interruptible?: boolean | undefined;
+  /** All of them have to be met. */
+  readonly needs?: readonly TemplateNeed[] | undefined;
   readonly sort?: OfferSort | undefined;
   readonly order?: OfferOrder | undefined;
   readonly limit?: number | undefined;
@@ -41,6 +44,7 @@ export interface BookQuery {
   readonly minConfidence: number;
   readonly minCuda: number;
   readonly interruptible: boolean | undefined;
+  readonly needs: readonly TemplateNeed[];
   readonly sort: OfferSort;
   readonly order: OfferOrder;
   /** Infinity for all. */
@@ -64,6 +68,7 @@ export function bookQuery(wish: OfferWish): BookQuery {
     minConfidence: wish.minConfidence ?? 0,
     minCuda: wish.minCuda ?? 0,
     interruptible: wish.interruptible,
+    needs: wish.needs ?? [],
     sort: wish.sort ?? 'price',
     order: wish.order ?? 'asc',
     limit: wish.limit ?? Infinity,
@@ -85,6 +90,7 @@ function canonicalText(query: Omit<BookQuery, 'canonical'>): string {
     query.minConfidence,
     query.minCuda,
     query.interruptible ?? null,
+    query.needs,
     query.sort,
     query.order,
     query.limit,

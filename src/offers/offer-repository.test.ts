@@ -6,11 +6,16 @@ import type { OfferFailure } from '../db/tables.ts';
 import { offerId, providerId } from '../provider/ids.ts';
 import type { OfferId } from '../provider/ids.ts';
 import { createOfferRepository } from './offer-repository.ts';
-import type { ClaimRequest } from './offer-repository.ts';
+import type { ClaimRequest, OfferRepository } from './offer-repository.ts';
 
 const vast = providerId('vast');
 const pool = providerId('pool');
 const offers = [anOffer({ provider: vast }), anOffer({ provider: vast, providerOfferId: '2', maxDurationMs: 5 })];
+
+const key = (provider: typeof vast, slice = '') => ({ provider, account: 'acc', slice });
+
+const wholeOf = async (repository: OfferRepository) =>
+  (await repository.loadSlices({ provider: vast, account: 'acc' })).find(({ slice }) => slice === '');
 
 function aFailure(count: number, overrides: Partial<OfferFailure> = {}): OfferFailure {
   return {
@@ -32,21 +37,25 @@ function aClaim(session: number, overrides: Partial<ClaimRequest> = {}): ClaimRe
 }
 
 describeEachStore('offer repository', (open) => {
-  it('gives listings back as they were', async () => {
+  it('gives listings back as they were, each account its own', async () => {
     const repository = createOfferRepository(await open());
-    await repository.saveListing(vast, { offers, observedAt: 10, dropped: 1 });
-    await repository.saveListing(pool, { offers: [], observedAt: 20, dropped: 0 });
+    await repository.saveSlice(key(vast), { offers, observedAt: 10, dropped: 1, term: 1 });
+    await repository.saveSlice(key(vast, 'gpu:h100'), { offers: [], observedAt: 12, dropped: 0, term: 1, truncated: true });
+    await repository.saveSlice({ ...key(vast), account: 'other' }, { offers: [], observedAt: 20, dropped: 0, term: 1 });
 
-    expect(await repository.loadListings()).toEqual([
-      { provider: pool, version: 1, observedAt: 20, dropped: 0, offers: [] },
-      { provider: vast, version: 1, observedAt: 10, dropped: 1, offers },
+    const whole = { ...key(vast), parts: 1, version: 1, term: 1, observedAt: 10, dropped: 1, truncated: false, offers };
+    expect(await repository.loadSlices({ provider: vast, account: 'acc' })).toEqual([
+      whole,
+      { ...whole, slice: 'gpu:h100', observedAt: 12, dropped: 0, truncated: true, offers: [] },
     ]);
+    expect(await wholeOf(repository)).toEqual(whole);
+    expect(await repository.loadSlices({ provider: pool, account: 'acc' })).toEqual([]);
   });
 
   it('raises the version only when the offers changed', async () => {
     const repository = createOfferRepository(await open());
     const save = (observedAt: number, listed = offers) =>
-      repository.saveListing(vast, { offers: listed, observedAt, dropped: 0 });
+      repository.saveSlice(key(vast), { offers: listed, observedAt, dropped: 0, term: 1 });
 
     const outcomes = [
       await save(1),
@@ -56,18 +65,57 @@ describeEachStore('offer repository', (open) => {
     ];
 
     expect(outcomes).toEqual(['written', 'confirmed', 'written', 'confirmed']);
-    expect(await repository.listingTimes()).toEqual([{ provider: vast, version: 2, observedAt: 4 }]);
-    expect((await repository.loadListings())[0]?.offers).toEqual(offers.slice(1));
+    expect(await repository.sliceTimes({ provider: vast, account: 'acc' })).toEqual([
+      { ...key(vast), parts: 1, version: 2, term: 1, observedAt: 4, dropped: 0, truncated: false },
+    ]);
+    expect((await wholeOf(repository))?.offers).toEqual(offers.slice(1));
   });
 
   it('refuses a listing that is older than the stored one', async () => {
     const repository = createOfferRepository(await open());
-    await repository.saveListing(vast, { offers, observedAt: 10, dropped: 0 });
+    await repository.saveSlice(key(vast), { offers, observedAt: 10, dropped: 0, term: 1 });
 
-    expect(await repository.saveListing(vast, { offers: [], observedAt: 9, dropped: 0 })).toBe('older');
-    expect(await repository.saveListing(vast, { offers, observedAt: 9, dropped: 0 })).toBe('older');
+    expect(await repository.saveSlice(key(vast), { offers: [], observedAt: 9, dropped: 0, term: 1 })).toBe('older');
+    expect(await repository.saveSlice(key(vast), { offers, observedAt: 9, dropped: 0, term: 1 })).toBe('older');
 
-    expect(await repository.loadListings()).toMatchObject([{ version: 1, observedAt: 10, offers: [{}, {}] }]);
+    expect(await wholeOf(repository)).toMatchObject({ version: 1, observedAt: 10, offers: [{}, {}] });
+  });
+
+  it('REL-D2: takes what a later lease brings, whatever its clock says, and nothing more of a former one', async () => {
+    const repository = createOfferRepository(await open());
+    await repository.saveSlice(key(vast), { offers, observedAt: 10, dropped: 0, term: 1 });
+
+    expect(await repository.saveSlice(key(vast), { offers, observedAt: 8, dropped: 0, term: 2 })).toBe('confirmed');
+    expect(await repository.saveSlice(key(vast), { offers: [], observedAt: 7, dropped: 0, term: 3 })).toBe('written');
+    expect(await repository.saveSlice(key(vast), { offers, observedAt: 99, dropped: 0, term: 2 })).toBe('older');
+
+    expect(await wholeOf(repository)).toMatchObject({ term: 3, observedAt: 7, offers: [] });
+  });
+
+  it('REL-D2: stores a long listing in parts, none of which a former lease overwrites', async () => {
+    const repository = createOfferRepository(await open());
+    const long = Array.from({ length: 1_201 }, (_, at) => anOffer({ provider: vast, providerOfferId: `ask-${at}` }));
+    const renamed = long.map((offer) => ({ ...offer, location: 'elsewhere' }));
+    await repository.saveSlice(key(vast), { offers: long, observedAt: 10, dropped: 0, term: 1 });
+    expect((await wholeOf(repository))?.offers).toEqual(long);
+
+    await repository.saveSlice(key(vast), { offers: long.slice(0, 400), observedAt: 11, dropped: 0, term: 2 });
+    await repository.saveSlice(key(vast), { offers: long, observedAt: 12, dropped: 0, term: 2 });
+    expect(await repository.saveSlice(key(vast), { offers: renamed, observedAt: 99, dropped: 0, term: 1 })).toBe('older');
+
+    expect(await wholeOf(repository)).toMatchObject({ parts: 3, term: 2, observedAt: 12 });
+    expect((await wholeOf(repository))?.offers).toEqual(long);
+    await repository.saveSlice(key(vast), { offers: long.slice(0, 3), observedAt: 13, dropped: 0, term: 2 });
+    expect((await wholeOf(repository))?.offers).toEqual(long.slice(0, 3));
+  });
+
+  it('forgets what nobody has listed again', async () => {
+    const repository = createOfferRepository(await open());
+    await repository.saveSlice(key(vast), { offers, observedAt: 10, dropped: 0, term: 1 });
+    await repository.saveSlice(key(vast, 'gpu:t4'), { offers: [], observedAt: 5, dropped: 0, term: 1 });
+
+    expect(await repository.pruneSlices({ provider: vast, before: 10 })).toBe(1);
+    expect(await repository.sliceTimes({ provider: vast, account: 'acc' })).toMatchObject([{ slice: '' }]);
   });
 
   it('keeps an attempt’s failure once, and forgets the old ones', async () => {
@@ -149,16 +197,16 @@ describeEachDatabase('offer repository after a restart', (create) => {
   it('does not write anew what it has loaded, and notices what another process wrote meanwhile', async () => {
     const database = await create();
     const before = await database.open();
-    await createOfferRepository(before).saveListing(vast, { offers, observedAt: 1, dropped: 0 });
+    await createOfferRepository(before).saveSlice(key(vast), { offers, observedAt: 1, dropped: 0, term: 1 });
     await before.close();
     const store = await database.open();
     const [one, other] = [createOfferRepository(store), createOfferRepository(store)];
 
-    await one.loadListings();
-    expect(await one.saveListing(vast, { offers, observedAt: 2, dropped: 0 })).toBe('confirmed');
-    expect(await other.saveListing(vast, { offers: [], observedAt: 3, dropped: 0 })).toBe('written');
-    expect(await one.saveListing(vast, { offers, observedAt: 4, dropped: 0 })).toBe('written');
+    await one.loadSlices({ provider: vast, account: 'acc' });
+    expect(await one.saveSlice(key(vast), { offers, observedAt: 2, dropped: 0, term: 1 })).toBe('confirmed');
+    expect(await other.saveSlice(key(vast), { offers: [], observedAt: 3, dropped: 0, term: 1 })).toBe('written');
+    expect(await one.saveSlice(key(vast), { offers, observedAt: 4, dropped: 0, term: 1 })).toBe('written');
 
-    expect(await one.loadListings()).toMatchObject([{ version: 3, observedAt: 4, offers: [{}, {}] }]);
+    expect(await wholeOf(one)).toMatchObject({ version: 3, observedAt: 4, offers: [{}, {}] });
   });
 });

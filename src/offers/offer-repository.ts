@@ -1,16 +1,24 @@
-import { and, asc, count, eq, gte, lt, lte, sql } from 'drizzle-orm';
+import { and, asc, count, eq, getTableColumns, gte, lt, lte, or, sql } from 'drizzle-orm';
 import type { EpochMs } from '../core/clock.ts';
 import type { SessionId } from '../core/ids.ts';
 import { everyColumn, statement } from '../db/statement.ts';
 import type { Step } from '../db/statement.ts';
 import type { Store } from '../db/store.ts';
-import type { Claim, OfferFailure, OfferSnapshotRow } from '../db/tables.ts';
+import type { Claim, OfferFailure, OfferSliceRow } from '../db/tables.ts';
 import type { OfferId, ProviderId } from '../provider/ids.ts';
 import type { Offer, OfferListing } from '../provider/offer.ts';
 import { sameOffers } from './same-offers.ts';
 
 /** `written`: other offers than before. `confirmed`: the same offers, seen again. `older`: the database holds a later listing; nothing changed. */
 export type SaveOutcome = 'written' | 'confirmed' | 'older';
+
+export type StoredSlice = Omit<OfferSliceRow, 'part'>;
+export type SliceTime = Omit<StoredSlice, 'offers'>;
+export type SliceOwner = Pick<SliceKey, 'provider' | 'account'>;
+
+/** Written at one go; a few milliseconds' work. */
+const OFFERS_A_PART = 500;
+const HEAD = 0;
 
 export interface ClaimRequest {
   readonly offerId: OfferId;
@@ -21,13 +29,28 @@ export interface ClaimRequest {
   readonly at: EpochMs;
 }
 
-/** The offers' part of the database: the last listing of each provider, the memory of failures, and who has claimed what. */
+/** Whose listing: a provider's account, and what part of the market; the empty slice is for whatever anybody may want. */
+export type SliceKey = {
+  readonly provider: ProviderId;
+  /** See `accountOf`; no secret. */
+  readonly account: string;
+  readonly slice: string;
+};
+
+/** By which lease it was listed: a later term wins whatever the clocks say, a former one never. */
+export type TermedListing = OfferListing & { readonly term: number };
+
+/** The offers' part of the database: the last listings of each provider, the memory of failures, and who has claimed what. */
 export interface OfferRepository {
   /** Stores a listing for restarts and for other replicas; offers that did not change are not written again. */
-  saveListing(provider: ProviderId, listing: OfferListing): Promise<SaveOutcome>;
-  loadListings(): Promise<readonly OfferSnapshotRow[]>;
+  saveSlice(key: SliceKey, listing: TermedListing): Promise<SaveOutcome>;
+  loadSlices(owner: SliceOwner): Promise<readonly StoredSlice[]>;
+  /** Undefined while it is being written anew. */
+  loadSlice(time: SliceTime): Promise<StoredSlice | undefined>;
   /** What is stored, without the offers: whether loading is worth it. */
-  listingTimes(): Promise<readonly Pick<OfferSnapshotRow, 'provider' | 'version' | 'observedAt'>[]>;
+  sliceTimes(owner: SliceOwner): Promise<readonly SliceTime[]>;
+  /** Forgets a provider's listings that nobody has renewed since; how many. */
+  pruneSlices(of: { readonly provider: ProviderId; readonly before: EpochMs }): Promise<number>;
 
   /** For a transaction: remembers why an attempt failed; false when that was recorded before. */
   recordFailure(failure: OfferFailure): Step<boolean>;
@@ -48,61 +71,111 @@ export interface OfferRepository {
 }
 
 export function createOfferRepository(store: Store): OfferRepository {
-  const { offerSnapshots, offerFailures, claims } = store.tables;
+  const { offerSlices, offerFailures, claims } = store.tables;
   /** What this process knows to be stored; a version that somebody else has overwritten fails the compare-and-set. */
-  const stored = new Map<ProviderId, { readonly version: number; readonly offers: readonly Offer[] }>();
+  const stored = new Map<string, { readonly version: number; readonly offers: readonly Offer[] }>();
 
-  const writeListing = statement('offer.write-listing', (query, values: Omit<OfferSnapshotRow, 'version'>) =>
+  const writePart = statement('offer.write-slice', (query, values: Omit<OfferSliceRow, 'version'>) =>
     query
-      .insert(offerSnapshots)
+      .insert(offerSlices)
       .values({
         provider: values.provider,
+        account: values.account,
+        slice: values.slice,
+        part: values.part,
+        parts: values.parts,
         version: sql`1`,
+        term: values.term,
         observedAt: values.observedAt,
         dropped: values.dropped,
+        truncated: values.truncated,
         offers: values.offers,
       })
       .onConflictDoUpdate({
-        target: offerSnapshots.provider,
+        target: [offerSlices.provider, offerSlices.account, offerSlices.slice, offerSlices.part],
         set: {
-          version: sql`${offerSnapshots.version} + 1`,
+          parts: sql`excluded.parts`,
+          version: sql`${offerSlices.version} + 1`,
+          term: sql`excluded.term`,
           observedAt: sql`excluded.observed_at`,
           dropped: sql`excluded.dropped`,
+          truncated: sql`excluded.truncated`,
           offers: sql`excluded.offers`,
         },
-        setWhere: lte(offerSnapshots.observedAt, sql`excluded.observed_at`),
+        setWhere: sql`${offerSlices.term} < excluded.term or (${offerSlices.term} = excluded.term and ${offerSlices.observedAt} <= excluded.observed_at)`,
       })
-      .returning({ version: offerSnapshots.version }),
+      .returning({ version: offerSlices.version }),
   );
 
-  const confirmListing = statement('offer.confirm-listing', (query, values: Omit<OfferSnapshotRow, 'offers'>) =>
+  const isPart = (values: SliceKey & { readonly part: number }) => and(isSlice(values), eq(offerSlices.part, values.part));
+  const isSlice = (values: SliceKey) =>
+    and(
+      eq(offerSlices.provider, values.provider),
+      eq(offerSlices.account, values.account),
+      eq(offerSlices.slice, values.slice),
+    );
+  const isOf = (values: SliceOwner) => and(eq(offerSlices.provider, values.provider), eq(offerSlices.account, values.account));
+
+  const confirmHead = statement('offer.confirm-slice', (query, values: Omit<SliceTime, 'parts'>) =>
     query
-      .update(offerSnapshots)
-      .set({ observedAt: values.observedAt, dropped: values.dropped })
+      .update(offerSlices)
+      .set({ term: values.term, observedAt: values.observedAt, dropped: values.dropped, truncated: values.truncated })
       .where(
         and(
-          eq(offerSnapshots.provider, values.provider),
-          eq(offerSnapshots.version, values.version),
-          lte(offerSnapshots.observedAt, values.observedAt),
+          isSlice(values),
+          eq(offerSlices.part, HEAD),
+          eq(offerSlices.version, values.version),
+          or(
+            lt(offerSlices.term, values.term),
+            and(eq(offerSlices.term, values.term), lte(offerSlices.observedAt, values.observedAt)),
+          ),
         ),
       )
-      .returning({ version: offerSnapshots.version }),
+      .returning({ version: offerSlices.version }),
   );
 
-  const selectListings = statement('offer.listings', (query) =>
-    query.select().from(offerSnapshots).orderBy(asc(offerSnapshots.provider)),
+  const selectPart = statement('offer.slice-part', (query, values: SliceKey & { readonly part: number }) =>
+    query.select().from(offerSlices).where(isPart(values)),
   );
 
-  const selectListingTimes = statement('offer.listing-times', (query) =>
+  const selectSliceTimes = statement('offer.slice-times', (query, values: SliceOwner) => {
+    const { offers: _, part: __, ...times } = getTableColumns(offerSlices);
+    return query
+      .select(times)
+      .from(offerSlices)
+      .where(and(isOf(values), eq(offerSlices.part, HEAD)))
+      .orderBy(asc(offerSlices.slice));
+  });
+
+  const deleteParts = statement('offer.delete-slice-parts', (query, values: SliceKey & { readonly parts: number }) =>
     query
-      .select({
-        provider: offerSnapshots.provider,
-        version: offerSnapshots.version,
-        observedAt: offerSnapshots.observedAt,
-      })
-      .from(offerSnapshots)
-      .orderBy(asc(offerSnapshots.provider)),
+      .delete(offerSlices)
+      .where(and(isSlice(values), gte(offerSlices.part, values.parts)))
+      .returning({ part: offerSlices.part }),
   );
+
+  const deleteSlices = statement('offer.prune-slices', (query, values: { provider: ProviderId; before: EpochMs }) =>
+    query
+      .delete(offerSlices)
+      .where(and(eq(offerSlices.provider, values.provider), lt(offerSlices.observedAt, values.before)))
+      .returning({ slice: offerSlices.slice }),
+  );
+
+  async function load(time: SliceTime): Promise<StoredSlice | undefined> {
+    const key = { provider: time.provider, account: time.account, slice: time.slice };
+    const offers: Offer[] = [];
+    let head: OfferSliceRow | undefined;
+    for (let part = HEAD; part < (head?.parts ?? 1); part += 1) {
+      const [row] = await store.read(selectPart({ ...key, part }));
+      if (!row) return undefined; // it is being written anew: the next look finds it whole
+      head ??= row;
+      for (const offer of row.offers) offers.push(offer);
+    }
+    if (!head) return undefined;
+    stored.set(nameOf(key), { version: head.version, offers });
+    const { part: _, ...whole } = head;
+    return { ...whole, offers };
+  }
 
   const insertFailure = statement('offer.insert-failure', (query, values: OfferFailure) =>
     query
@@ -147,25 +220,45 @@ export function createOfferRepository(store: Store): OfferRepository {
   );
 
   return {
-    async saveListing(provider, { offers, observedAt, dropped }) {
-      const before = stored.get(provider);
+    async saveSlice({ provider, account, slice }, { offers, observedAt, dropped, term, truncated = false }) {
+      const key = { provider, account, slice };
+      const before = stored.get(nameOf(key));
+      const row = { ...key, term, observedAt, dropped, truncated };
       if (before && sameOffers(offers, before.offers)) {
-        const [confirmed] = await store.write(() => confirmListing({ provider, version: before.version, observedAt, dropped }));
+        const [confirmed] = await store.write(() => confirmHead({ ...row, version: before.version }));
         if (confirmed) return 'confirmed';
       }
-      const [written] = await store.write(() => writeListing({ provider, observedAt, dropped, offers }));
-      if (!written) return 'older';
-      stored.set(provider, { version: written.version, offers });
+      const parts = Math.max(1, Math.ceil(offers.length / OFFERS_A_PART));
+      const offersOf = (part: number) => offers.slice(part * OFFERS_A_PART, (part + 1) * OFFERS_A_PART);
+      // the head comes last: until then the others are told of nothing new
+      for (let part = parts - 1; part > HEAD; part -= 1) {
+        const [written] = await store.write(() => writePart({ ...row, part, parts, offers: offersOf(part) }));
+        if (!written) return 'older';
+      }
+      const [head] = await store.write(() => writePart({ ...row, part: HEAD, parts, offers: offersOf(HEAD) }));
+      if (!head) return 'older';
+      stored.set(nameOf(key), { version: head.version, offers });
+      if (before && before.offers.length > parts * OFFERS_A_PART) await store.write(() => deleteParts({ ...key, parts }));
       return 'written';
     },
 
-    async loadListings() {
-      const rows = await store.read(selectListings({}));
-      for (const { provider, version, offers } of rows) stored.set(provider, { version, offers });
-      return rows;
+    async loadSlices(owner) {
+      const slices: StoredSlice[] = [];
+      for (const time of await store.read(selectSliceTimes({ ...owner }))) {
+        const slice = await load(time);
+        if (slice) slices.push(slice);
+      }
+      return slices;
     },
 
-    listingTimes: () => store.read(selectListingTimes({})),
+    loadSlice: load,
+
+    sliceTimes: (owner) => store.read(selectSliceTimes({ ...owner })),
+
+    async pruneSlices(of) {
+      const pruned = await store.write(() => deleteSlices({ ...of }));
+      return pruned.length;
+    },
 
     *recordFailure(failure) {
       const rows = yield* insertFailure(failure);
@@ -211,3 +304,5 @@ export function createOfferRepository(store: Store): OfferRepository {
     },
   };
 }
+
+const nameOf = ({ provider, account, slice }: SliceKey) => `${provider}\n${account}\n${slice}`;

@@ -5,6 +5,8 @@ import type { Offer } from '../provider/offer.ts';
 const LOWEST_PER_GPU: MicroUsd = 1_000;
 const HIGHEST_PER_GPU: MicroUsd = 1_000_000_000;
 const LEAST_SHARE_OF_MEDIAN = 0.2;
+/** Floors of bids lie that much lower without being a mistake. */
+const LEAST_SHARE_FOR_A_BID = 0.05;
 
 /** The usual price of a GPU type, micro-dollars per GPU and hour: by the names that the offers bear and by `gpuKey`. */
 export type MedianPrices = ReadonlyMap<string, MicroUsd>;
@@ -13,12 +15,15 @@ export function pricePerGpu(offer: Pick<Offer, 'priceMicrosPerHour' | 'gpuCount'
   return offer.priceMicrosPerHour / Math.max(1, offer.gpuCount);
 }
 
-/** Medians over the offers that are for sale at a price that can be true; free ones are machines of one's own and say nothing of a market. */
+/**
+ * Medians over the offers that are for sale at a price that can be true; free ones are machines of one's own and say nothing of a market,
+ * and the floor of a bid is no price that anybody pays.
+ */
 export function medianPrices(offers: Iterable<Offer>): MedianPrices {
   const keys = new Map<string, string>();
   const prices = new Map<string, MicroUsd[]>();
   for (const offer of offers) {
-    if (!isInRange(pricePerGpu(offer))) continue;
+    if (offer.interruptible || !isInRange(pricePerGpu(offer))) continue;
     const key = keys.get(offer.gpuType) ?? gpuKey(offer.gpuType);
     keys.set(offer.gpuType, key);
     const group = prices.get(key);
@@ -35,13 +40,14 @@ export function medianPrices(offers: Iterable<Offer>): MedianPrices {
  * the same GPU costs elsewhere; a person who names the offer gets it all the same. Exactly nothing is the price of a machine of one's own.
  */
 export function isPlausiblePrice(
-  offer: Pick<Offer, 'priceMicrosPerHour' | 'gpuCount' | 'gpuType'>,
+  offer: Pick<Offer, 'priceMicrosPerHour' | 'gpuCount' | 'gpuType'> & Partial<Pick<Offer, 'interruptible'>>,
   medians: MedianPrices,
 ): boolean {
   if (offer.priceMicrosPerHour === 0) return true;
   const price = pricePerGpu(offer);
   const usual = medians.get(offer.gpuType) ?? medians.get(gpuKey(offer.gpuType)) ?? 0;
-  return isInRange(price) && price >= LEAST_SHARE_OF_MEDIAN * usual;
+  const leastShare = offer.interruptible ? LEAST_SHARE_FOR_A_BID : LEAST_SHARE_OF_MEDIAN;
+  return isInRange(price) && price >= leastShare * usual;
 }
 
 function isInRange(perGpu: MicroUsd): boolean {

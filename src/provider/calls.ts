@@ -11,6 +11,8 @@ const VERBS = {
   DetachSSHKey: 'detach SSH keys',
   Check: 'check',
   GetBalance: 'read balance',
+  ListTemplates: 'list templates',
+  ListCharges: 'list charges',
   DialSsh: 'dial SSH',
 } as const satisfies Record<ProviderOperation, string>;
 
@@ -29,6 +31,8 @@ export const URGENCY = {
   CreateInstance: 3,
   ListOffers: 2,
   Check: 1,
+  ListTemplates: 2,
+  ListCharges: 1,
   GetBalance: 1,
   DialSsh: 0,
 } as const satisfies Record<ProviderOperation, number>;

@@ -23,12 +23,16 @@ export interface Capabilities {
   /** A script that runs at boot (`on_start_cmd`). */
   readonly onStart: boolean;
   readonly interruptible: boolean;
+  /** Whether it has templates that a create can name; then `templates` is there, too. */
+  readonly templates: boolean;
   /** Loopback and private SSH addresses are to be expected (architecture §9.20). */
   readonly privateAddresses: boolean;
   /** What the provider bills while an instance is not running: `'full'`, `'disk'` or `'none'`, by state. */
   readonly billing: { readonly starting: 'full' | 'disk' | 'none'; readonly paused: 'full' | 'disk' | 'none' };
   /** How long a create call may take at most, milliseconds; after it the outcome is unknown. */
   readonly createTimeoutMs: number;
+  /** How long every other call may take, milliseconds, where PROVIDER_CALL_TIMEOUT is shorter: for vendors that need a minute for a read. */
+  readonly callTimeoutMs?: number;
   /** How often the offers may and should be listed. */
   readonly offerRefreshMs: number;
   /** The login the provider's images use. */

@@ -59,6 +59,29 @@ describe('createHttpClient', () => {
     expect(retryAfterMs(answer, 0)).toBe(3_000);
   });
 
+  it('sends JSON as it was written where JavaScript has no number for it, and over a connection of its own where that is asked', async () => {
+    const seen: unknown[] = [];
+    const { server } = await aServer((request, response) => {
+      let body = '';
+      request.on('data', (chunk: Buffer) => (body += chunk.toString()));
+      request.on('end', () => {
+        seen.push([body, request.headers['content-type'], request.headers.connection]);
+        response.end('{}');
+      });
+    });
+    const { port } = server.address() as AddressInfo; // a TCP server that listens has one
+    const http = createHttpClient({
+      baseUrl: new URL(`http://127.0.0.1:${port}`),
+      clock: new FakeClock(),
+      timeoutMs: 5_000,
+      freshConnections: true,
+    });
+
+    await http.send({ method: 'POST', path: '/', jsonText: '{"id":7530111069344235521}', signal });
+
+    expect(seen).toEqual([['{"id":7530111069344235521}', 'application/json', 'close']]);
+  });
+
   it.each([
     ['an empty body', ''],
     ['a page for people', '<html>502 Bad Gateway</html>'],

@@ -10,6 +10,8 @@ export interface HttpRequest {
   readonly query?: Readonly<Record<string, string>>;
   /** Sent as JSON. */
   readonly body?: unknown;
+  /** Sent as it is, instead of `body`: JSON with numbers that JavaScript cannot hold. */
+  readonly jsonText?: string;
   readonly signal: AbortSignal;
 }
 
@@ -74,6 +76,8 @@ export interface HttpClientOptions {
   readonly timeoutMs: number;
   /** The longest body that is read, after decompression. */
   readonly maxBytes?: number;
+  /** A connection of its own for each request: for servers that close idle ones without a word, where a write on such a one is lost. */
+  readonly freshConnections?: boolean;
 }
 
 const MAX_BYTES = 32 * 1024 * 1024;
@@ -84,15 +88,17 @@ const MAX_BYTES = 32 * 1024 * 1024;
  */
 export function createHttpClient(options: HttpClientOptions): HttpClient {
   const { baseUrl, clock, credentials = {}, allowPlainHttp = false, timeoutMs, maxBytes = MAX_BYTES } = options;
+  const { freshConnections = false } = options;
   if (Object.keys(credentials).length > 0 && !mayCarryCredentials(baseUrl, { allowPlainHttp })) {
     throw new RangeError('credentials are not sent over plain HTTP to another machine');
   }
 
   return {
-    async send({ method, path, query, body, signal }) {
+    async send({ method, path, query, body, jsonText, signal }) {
       if (signal.aborted) throw new HttpFailure('cancelled', { mayBeSent: false });
       const limit = clock.timeoutSignal(timeoutMs, signal);
       const url = joinUrl(baseUrl, path, query);
+      const json = jsonText ?? (body === undefined ? undefined : JSON.stringify(body));
       try {
         const response = await fetch(url, {
           method,
@@ -101,21 +107,26 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
           headers: {
             accept: 'application/json',
             'user-agent': 'berth',
-            ...(body !== undefined && { 'content-type': 'application/json' }),
+            ...(freshConnections && { connection: 'close' }),
+            ...(json !== undefined && { 'content-type': 'application/json' }),
             ...Object.fromEntries(Object.entries(credentials).map(([name, secret]) => [name, secret.reveal()])),
           },
-          ...(body !== undefined && { body: JSON.stringify(body) }),
+          ...(json !== undefined && { body: json }),
         });
         const text = await readText(response, maxBytes);
         if (response.type === 'opaqueredirect' || (response.status >= 300 && response.status < 400)) {
           throw new HttpFailure('redirected', { mayBeSent: true, code: `HTTP_${response.status}` });
         }
+        let read: { readonly value: unknown } | undefined;
         return {
           status: response.status,
           contentType: (response.headers.get('content-type') ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? '',
           header: (name) => response.headers.get(name) ?? undefined,
           text,
-          json: parseJson(text),
+          get json() {
+            read ??= { value: parseJson(text) }; // when it is wanted: a long list is read from the text, in pieces
+            return read.value;
+          },
         };
       } catch (thrown) {
         throw asHttpFailure(thrown, { limit, signal });

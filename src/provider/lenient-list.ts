@@ -18,17 +18,44 @@ export interface LenientList<Row> {
 export function parseLenientList<Schema extends z.ZodType>(
   rows: readonly unknown[],
   row: Schema,
-  { limit = LONGEST_LIST }: { readonly limit?: number } = {},
+  options: { readonly limit?: number } = {},
 ): LenientList<z.output<Schema>> {
+  const reader = createLenientReader(row, options);
   const read: z.output<Schema>[] = [];
-  let firstFault: string | undefined;
-  for (const [index, candidate] of rows.slice(0, limit).entries()) {
-    const parsed = row.safeParse(candidate);
-    if (parsed.success) read.push(parsed.data);
-    else firstFault ??= describeFault(index, parsed.error);
+  for (const candidate of rows) {
+    const taken = reader.take(candidate);
+    if (taken.ok) read.push(taken.row);
   }
-  if (rows.length > limit) firstFault ??= `${rows.length - limit} rows past the limit of ${limit}`;
-  return { rows: read, dropped: rows.length - read.length, firstFault };
+  return { rows: read, ...reader.faults() };
+}
+
+export interface LenientReader<Row> {
+  take(candidate: unknown): { readonly ok: true; readonly row: Row } | { readonly ok: false };
+  faults(): Pick<LenientList<Row>, 'dropped' | 'firstFault'>;
+}
+
+/** The same for a list that comes bit by bit. */
+export function createLenientReader<Schema extends z.ZodType>(
+  row: Schema,
+  { limit = LONGEST_LIST }: { readonly limit?: number } = {},
+): LenientReader<z.output<Schema>> {
+  let count = 0;
+  let dropped = 0;
+  let firstFault: string | undefined;
+  return {
+    take(candidate) {
+      count += 1;
+      const parsed = count > limit ? undefined : row.safeParse(candidate);
+      if (parsed?.success) return { ok: true, row: parsed.data };
+      dropped += 1;
+      if (parsed) firstFault ??= describeFault(count - 1, parsed.error);
+      return { ok: false };
+    },
+    faults() {
+      if (count > limit) firstFault ??= `${count - limit} rows past the limit of ${limit}`;
+      return { dropped, firstFault };
+    },
+  };
 }
 
 function describeFault(index: number, error: z.ZodError): string {

@@ -32,8 +32,12 @@ export interface Offer {
   /** How likely a create is to succeed, 0 to 1, before our own memory of failures. */
   readonly confidence: number;
   readonly cudaVersion?: number;
-  /** True when the provider may take the machine back at any time. */
+  /**
+   * True when the provider may take the machine back at any time: whoever bids more gets it. What is bid is paid, whatever the floor is, so
+   * that `priceMicrosPerHour` is the least that it can cost: the floor and the disk. Where both kinds exist, each has an offer of its own.
+   */
   readonly interruptible: boolean;
+  /** The floor of a bid an hour, without the disk: what the owner accepts at least, not the bid to beat. Markets tell it of other offers, too. */
   readonly minBidMicrosPerHour?: MicroUsd;
   /** How many sessions it can serve at once: 1 for a market's ask or a pool's slot. */
   readonly units: number;
@@ -55,6 +59,8 @@ export interface OfferListing {
   readonly observedAt: EpochMs;
   /** Rows that could not be read and were left out. */
   readonly dropped: number;
+  /** True when there was more that fits the query than came back: then a narrower query may bring offers that this one does not show. */
+  readonly truncated?: boolean;
 }
 
 /** The price of an offer for a disk of `diskGb`, from the offer's own rates. */

@@ -11,8 +11,17 @@ import type { ProviderId } from './ids.ts';
  * - `protocol`: an answer nobody can read; fail loudly. To a create it means the same as `ambiguous`.
  * - `ambiguous`: **unknown whether it happened**; never create again, look for the tag.
  */
-export type ProviderErrorKind =
-  'capacity' | 'rate_limited' | 'unavailable' | 'auth' | 'funds' | 'rejected' | 'protocol' | 'ambiguous';
+export const PROVIDER_ERROR_KINDS = [
+  'capacity',
+  'rate_limited',
+  'unavailable',
+  'auth',
+  'funds',
+  'rejected',
+  'protocol',
+  'ambiguous',
+] as const;
+export type ProviderErrorKind = (typeof PROVIDER_ERROR_KINDS)[number];
 
 export type ProviderOperation =
   | 'ListOffers'
@@ -24,6 +33,8 @@ export type ProviderOperation =
   | 'DetachSSHKey'
   | 'Check'
   | 'GetBalance'
+  | 'ListTemplates'
+  | 'ListCharges'
   | 'DialSsh';
 
 interface ProviderErrorInit {

@@ -1,10 +1,12 @@
 import type { Duplex } from 'node:stream';
 import type { MicroUsd } from '../core/money.ts';
 import type { Capabilities } from './capabilities.ts';
+import type { ChargeListing, ChargeQuery } from './charge.ts';
 import type { InstanceId, ProviderId } from './ids.ts';
 import type { Instance } from './instance.ts';
 import type { Offer, OfferListing, OfferQuery } from './offer.ts';
 import type { OwnershipTag } from './ownership-tag.ts';
+import type { TemplateListing, TemplateQuery } from './template.ts';
 
 /** Every call may be cut short; what that means for its outcome stands with the call. */
 export interface CallOptions {
@@ -23,8 +25,12 @@ export interface CreateRequest {
   /** Variables of the instance; BERTH_TAG is among them. */
   readonly environment: Readonly<Record<string, string>>;
   readonly onStart?: string;
+  /** A template of this provider: it stands for what the request leaves open (image, `onStart`), and its variables are added. Only where `templates` is a capability. */
+  readonly templateHashId?: string;
   /** The most that the consumer will pay an hour; a provider that can pass it on does. */
   readonly maxPriceMicrosPerHour: MicroUsd;
+  /** For an interruptible offer, and only then: what to bid an hour, without the disk. At least the offer's floor; with the disk at most `maxPriceMicrosPerHour`. */
+  readonly bidMicrosPerHour?: MicroUsd;
   /** Past this moment of the monotonic clock the call must not be sent any more (RULE-R11). The `fenced` decorator sees to it. */
   readonly notAfterMonotonicMs: number;
 }
@@ -73,9 +79,16 @@ export interface Provider {
   ensureSshKeys?(id: InstanceId, keys: readonly string[], options: CallOptions): Promise<void>;
   /** Where the vendor keeps the keys that were attached: makes sure that these are not written back at a reboot. Called at hand-off. */
   removeSshKeys?(id: InstanceId, keys: readonly string[], options: CallOptions): Promise<void>;
-  /** A byte stream to the instance's sshd, for machines that nobody can dial. */
+  /**
+   * A byte stream to the instance's sshd, for machines that nobody can dial. The signal cuts only the dialling short: the stream outlives it,
+   * its two halves end apart (`allowHalfOpen`), and `destroy` closes it.
+   */
   dialSsh?(id: InstanceId, options: CallOptions): Promise<Duplex>;
   balance?(options: CallOptions): Promise<MicroUsd>;
+  /** The provider's own recipes for instances: those that it recommends or, by hash, any one. It may answer from memory and says as of when. */
+  templates?(query: TemplateQuery, options: CallOptions): Promise<TemplateListing>;
+  /** What the provider itself says to have billed in a period, of the whole account: all of it, or a throw. */
+  charges?(query: ChargeQuery, options: CallOptions): Promise<ChargeListing>;
   /** Ends what the provider itself runs in this process (listeners, connections). Instances live on. */
   close?(): Promise<void>;
 }

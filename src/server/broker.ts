@@ -4,6 +4,7 @@ import { HOUR_MS, SECOND_MS } from '../core/duration.ts';
 import { BrokerError } from '../core/errors.ts';
 import { createHttpApp } from '../http/app.ts';
 import { offerSerialiser } from '../http/schemas/offer.ts';
+import { createTemplateCatalogue } from '../offers/template-catalogue.ts';
 import { createExtendSession } from '../sessions/commands/extend-session.ts';
 import { createRequestSession } from '../sessions/commands/request-session.ts';
 import { createStopSession } from '../sessions/commands/stop-session.ts';
@@ -38,9 +39,15 @@ export async function createBroker(deps: BrokerDeps): Promise<Broker> {
     refusal: () =>
       new BrokerError({ code: 'not_ready', message: 'create session: the broker is ending and takes no new sessions' }),
   });
+  const templates = createTemplateCatalogue({
+    providers: [...providers.values()],
+    clock,
+    timeoutMs: config.sessions.providerCallTimeoutMs,
+  });
   const requestSession = createRequestSession({
     sessions,
     offers: desk,
+    templates,
     envelope,
     changes,
     clock,
@@ -67,6 +74,7 @@ export async function createBroker(deps: BrokerDeps): Promise<Broker> {
     },
     book,
     failures: core.offers,
+    templates,
     ledger,
     sessions,
     requestSession: (order) => admission.admit(() => requestSession(order)),

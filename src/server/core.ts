@@ -10,12 +10,14 @@ import { createIds } from '../core/ids.ts';
 import { describeError } from '../core/errors.ts';
 import type { Random } from '../core/random.ts';
 import { createSteadyClock } from '../core/steady-clock.ts';
+import { whenAborted } from '../core/when-aborted.ts';
 import { createDriver, type ControllerStatus } from '../controllers/driver.ts';
 import { takeIn } from '../controllers/offer-refresh.ts';
 import { createCostRepository } from '../costs/cost-repository.ts';
 import { createLedger } from '../costs/ledger.ts';
 import { createControllerRepository } from '../db/controller-repository.ts';
 import { createInstallationRepository } from '../db/installation-repository.ts';
+import { createLeaseRepository } from '../db/lease-repository.ts';
 import { openStore } from '../db/open-store.ts';
 import type { StoreError } from '../db/store-error.ts';
 import type { Logger } from '../observability/logger.ts';
@@ -23,6 +25,7 @@ import { createMetrics } from '../observability/metrics.ts';
 import type { OfferSerialiser } from '../offers/offer-view.ts';
 import { createOfferBook } from '../offers/offer-book.ts';
 import { createOfferRepository } from '../offers/offer-repository.ts';
+import { createRecentWishes } from '../offers/recent-wishes.ts';
 import type { ProviderId } from '../provider/ids.ts';
 import { createSessionChanges } from '../sessions/session-changes.ts';
 import { createSessionRepository } from '../sessions/session-repository.ts';
@@ -30,14 +33,18 @@ import { FAILURE_REASONS, STOP_REASONS } from '../sessions/session-state.ts';
 import { createSessionWriter } from '../sessions/session-writer.ts';
 import { createSightingRepository } from '../sessions/sighting-repository.ts';
 import { SSH_FAILURE_KINDS } from '../ssh/ssh-failure.ts';
+import { REFUSALS } from '../tunnel/room.ts';
+import { CONNECTION_ENDS } from '../tunnel/tunnel-connection.ts';
 import { checkSecretKey, KEY_CANARY, settleDeploymentId } from './identity.ts';
 import { concernedBy, createLifeCycle } from './life-cycle.ts';
 import { createLocalPool } from './local-pool.ts';
 import { recordChange } from './metrics-recorder.ts';
 import { createOfferDesk } from './offer-desk.ts';
 import { refuseAbandonedSessions } from './open-sessions.ts';
+import { providerAccount } from './provider-account.ts';
 import { createProviderSet } from './provider-set.ts';
 import { StartRefused } from './start-refused.ts';
+import { createTunnels } from './tunnels.ts';
 
 export interface CoreDeps {
   readonly serialise: OfferSerialiser;
@@ -108,6 +115,8 @@ export async function createCore({
         endReasons: [...STOP_REASONS, ...FAILURE_REASONS],
         sshErrorTypes: [...SSH_FAILURE_KINDS, 'gpu_not_ready'],
         failureTypes: FAILURE_REASONS,
+        tunnelRefusals: REFUSALS,
+        tunnelEnds: CONNECTION_ENDS,
         controllers: CONTROLLER_NAMES,
       },
     });
@@ -136,6 +145,9 @@ export async function createCore({
     const changes = createSessionChanges({ log });
     const capabilitiesOf = (id: string) => [...providers.values()].find((provider) => provider.id === id)?.capabilities;
 
+    const accounts = new Map<string, string>(configured.map((module) => [module.id, providerAccount(module, secretKey.key)]));
+    const wishes = createRecentWishes({ clock });
+    const processName = randomBytes(6).toString('hex');
     const book = createOfferBook({
       providers: [...providers.values()].map(({ id, capabilities }) => ({
         id,
@@ -144,13 +156,22 @@ export async function createCore({
       })),
       serialise,
       clock,
-      epoch: randomBytes(6).toString('hex'),
+      epoch: processName,
+      onAsked: (query) => {
+        if (wishes.note(query)) driver.activate('offers.refresh');
+      },
     });
-    for (const row of await offers.loadListings()) if (providers.has(row.provider)) book.replace(row.provider, row);
-    await takeIn({ offers, book, clock });
     const simulatedProviders = [...providers.values()].filter(({ capabilities }) => capabilities.simulated).map(({ id }) => id);
     const ownProviders = new Set([...providers.values()].filter(({ id }) => id === 'pool').map(({ id }) => id));
-    const desk = createOfferDesk({ book, offers, store, ownProviders, simulatedProviders, log });
+    const desk = createOfferDesk({
+      book,
+      offers,
+      store,
+      ownProviders,
+      simulatedProviders,
+      abilitiesOf: (id) => providers.get(id)?.capabilities,
+      log,
+    });
 
     const writer = createSessionWriter({
       sessions,
@@ -164,6 +185,18 @@ export async function createCore({
         driverTimeoutMs: config.ssh.gpuDriverTimeoutMs,
       },
     });
+    const tunnels = await createTunnels({
+      settings: config.tunnel,
+      store,
+      providers,
+      writer,
+      changes,
+      clock,
+      random,
+      log,
+      metrics,
+    });
+    undo.push(() => tunnels.stop());
     const lifeCycle = createLifeCycle({
       config,
       store,
@@ -174,6 +207,10 @@ export async function createCore({
       offers,
       desk,
       book,
+      wishes,
+      leases: createLeaseRepository(store),
+      holder: processName,
+      accountOf: (id) => accounts.get(id) ?? '',
       costs,
       providers,
       envelope,
@@ -182,8 +219,11 @@ export async function createCore({
       log,
       metrics,
       deploymentId,
+      tunnelPorts: tunnels.controller,
       activate: (name) => driver.activate(name),
     });
+    await lifeCycle.loadOffers();
+    await takeIn({ offers, book, clock });
     const recordedAt = new Map<string, number>();
     const driver = createDriver({
       controllers: lifeCycle.controllers,
@@ -223,6 +263,7 @@ export async function createCore({
           .flatMap(({ id, offers: count, observedAt }) =>
             observedAt === undefined ? [] : [{ provider: id, count, observedAt }],
           ),
+      tunnelConnections: () => tunnels.connections(),
       isClockFrozen: () => clock.frozen,
     });
 
@@ -261,15 +302,17 @@ export async function createCore({
         const first = [
           'provider.check',
           'offers.refresh',
+          'tunnel.ports', // running sessions have their ports back before anybody else is waited for
           ...(config.lifecycle.startupSweepEnabled ? ['instance.orphans'] : []),
         ];
         const sweepSignal = clock.timeoutSignal(config.lifecycle.startupSweepTimeoutMs, signal);
         await Promise.all(
           lifeCycle.controllers
             .filter(({ name }) => first.includes(name))
-            .map(async ({ name, reconcile }) => {
+            .map(async ({ name, reconcile, idle }) => {
               try {
                 await reconcile({ signal: sweepSignal });
+                if (name === 'offers.refresh' && idle) await unlessAborted(idle(), sweepSignal);
               } catch (error) {
                 log.warn({ controller: name, error: describeError(error) }, 'the first pass failed; the periodic one goes on');
               }
@@ -288,6 +331,7 @@ export async function createCore({
         );
         lifeCycle.abandonWaits(reason);
         await driver.stop();
+        await lifeCycle.release();
         inTime.abort();
         await desk.idle();
         for (const step of undo.toReversed()) await step();
@@ -297,6 +341,13 @@ export async function createCore({
     for (const step of undo.toReversed()) await step();
     throw error;
   }
+}
+
+async function unlessAborted(done: Promise<void>, signal: AbortSignal): Promise<void> {
+  let release = () => {};
+  const aborted = new Promise<void>((resolve) => (release = whenAborted(signal, resolve)));
+  await Promise.race([done, aborted]);
+  release();
 }
 
 /** Providers that are not there to be asked: absence is then never decided anyway. */
@@ -319,7 +370,9 @@ const CONTROLLER_NAMES = [
   'session.ghosts',
   'instance.orphans',
   'session.cost-metering',
+  'cost.reconciliation',
   'session.retention',
+  'tunnel.ports',
   'clock.steadiness',
 ];
 

@@ -1,10 +1,11 @@
 import type { Config } from '../config/config.ts';
 import type { Envelope } from '../core/envelope.ts';
-import { MINUTE_MS, SECOND_MS } from '../core/duration.ts';
+import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../core/duration.ts';
 import type { Ids } from '../core/ids.ts';
 import type { Log } from '../core/log.ts';
 import type { SteadyClock } from '../core/steady-clock.ts';
 import type { Controller } from '../controllers/controller.ts';
+import { createChargeReconciliationController } from '../controllers/charge-reconciliation.ts';
 import { createCostMeteringController } from '../controllers/cost-metering.ts';
 import { createExpiryController, createHardMaximumController } from '../controllers/expiry.ts';
 import { createGhostsController } from '../controllers/ghosts.ts';
@@ -19,10 +20,12 @@ import { createTaskPool, type TaskPool } from '../controllers/task-pool.ts';
 import { createTerminationController } from '../controllers/termination.ts';
 import { createVerificationController } from '../controllers/verification.ts';
 import type { CostRepository } from '../costs/cost-repository.ts';
+import type { LeaseRepository } from '../db/lease-repository.ts';
 import type { Store } from '../db/store.ts';
 import type { Metrics } from '../observability/metrics.ts';
 import type { OfferBook } from '../offers/offer-book.ts';
 import type { OfferRepository } from '../offers/offer-repository.ts';
+import type { RecentWishes } from '../offers/recent-wishes.ts';
 import type { ProviderId } from '../provider/ids.ts';
 import type { DeploymentId } from '../provider/ownership-tag.ts';
 import type { Provider } from '../provider/provider.ts';
@@ -45,6 +48,11 @@ export interface LifeCycleDeps {
   readonly offers: OfferRepository;
   readonly desk: OfferDesk;
   readonly book: OfferBook;
+  readonly wishes: RecentWishes;
+  readonly leases: LeaseRepository;
+  /** Names this process among the replicas. */
+  readonly holder: string;
+  readonly accountOf: (provider: ProviderId) => string;
   readonly costs: CostRepository;
   readonly providers: ReadonlyMap<ProviderId, Provider>;
   readonly envelope: Envelope;
@@ -53,6 +61,7 @@ export interface LifeCycleDeps {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly deploymentId: DeploymentId;
+  readonly tunnelPorts: Controller;
   /** Asks the driver for a pass; the driver is made of what this function makes. */
   readonly activate: (controller: string) => void;
 }
@@ -61,6 +70,10 @@ export interface LifeCycle {
   readonly controllers: readonly Controller[];
   /** The provider's offers have just changed; true when a pass of their controller is called for. */
   refreshSoon(provider: ProviderId): boolean;
+  /** Shows the offers that are stored, with their age; before anything else. */
+  loadOffers(): Promise<void>;
+  /** Gives back what this process holds alone among the replicas, once it does nothing any more. */
+  release(): Promise<void>;
   /** What the provider's own check said last. */
   verdictOf(provider: ProviderId): Verdict | undefined;
   /** Ends the tasks that only look and wait; calls that change something are left to finish. */
@@ -82,7 +95,9 @@ const LONGEST_CHECK_INTERVAL_MS = 10 * MINUTE_MS;
 export function createLifeCycle(deps: LifeCycleDeps): LifeCycle {
   const { config, metrics, activate, log, clock } = deps;
   const { lifecycle, sessions: limits } = config;
-  const callTimeoutMs = limits.providerCallTimeoutMs;
+  // the decorators hold each provider to its own time; a controller that gave up sooner would cut a slow one short
+  const ownTimesMs = [...deps.providers.values()].map(({ capabilities }) => capabilities.callTimeoutMs ?? 0);
+  const callTimeoutMs = Math.max(limits.providerCallTimeoutMs, ...ownTimesMs);
   const observer = createObserver({ ...deps, observations: deps.sightings, callTimeoutMs: 4 * callTimeoutMs });
   const gate = createHandshakeGate(config.ssh.concurrency);
   const waits: TaskPool[] = [];
@@ -98,9 +113,15 @@ export function createLifeCycle(deps: LifeCycleDeps): LifeCycle {
     return pool;
   };
 
+  // a listing only looks: it need not be waited for at the end
+  const listings = createTaskPool({ concurrency: 1, log, clock, onSettled: () => activate('offers.refresh') });
+  waits.push(listings);
   const offerRefresh = createOfferRefreshController({
     ...deps,
+    pool: listings,
     settings: {
+      holder: deps.holder,
+      exclusive: deps.store.dialect === 'sqlite',
       callTimeoutMs,
       backOffMs: config.inventory.backoffMs,
       ...(config.inventory.refreshMs === undefined ? {} : { refreshMs: config.inventory.refreshMs }),
@@ -162,7 +183,13 @@ export function createLifeCycle(deps: LifeCycleDeps): LifeCycle {
       metrics: { costAccrued: (provider, micros) => metrics.costAccrued({ provider, micros }) },
       settings: { periodMs: lifecycle.checkIntervalMs },
     }),
+    createChargeReconciliationController({
+      ...deps,
+      metrics: { chargeReconciled: (provider, result) => metrics.chargeReconciled({ provider, result }) },
+      settings: { periodMs: HOUR_MS, callTimeoutMs: 4 * callTimeoutMs },
+    }),
     createRetentionController({ ...deps, settings: { periodMs: MINUTE_MS, sessionRetentionMs: config.retention.sessionMs } }),
+    deps.tunnelPorts,
     {
       name: 'clock.steadiness',
       periodMs: 2 * SECOND_MS,
@@ -180,6 +207,8 @@ export function createLifeCycle(deps: LifeCycleDeps): LifeCycle {
   return {
     controllers,
     refreshSoon: (provider) => offerRefresh.refreshSoon(provider),
+    loadOffers: () => offerRefresh.load(),
+    release: () => offerRefresh.release(),
     verdictOf: (provider) => providerCheck.verdictOf(provider),
     abandonWaits: (reason) => {
       for (const pool of waits) pool.stop(reason);
@@ -196,6 +225,8 @@ export function concernedBy({ session, events }: SessionChange): string[] {
   if (session.phase === 'queued' || session.phase === 'retrying' || session.phase === 'resolving')
     names.add('session.provisioning');
   if (session.phase === 'booting') names.add('session.verification');
+  const mayNeedPort = session.phase === 'booting' || session.phase === 'connecting' || session.phase === 'retrying';
+  if (mayNeedPort && session.sshPort === null) names.add('tunnel.ports');
   for (const { kind } of events) {
     if (
       kind === 'session.stopping' ||
@@ -207,6 +238,7 @@ export function concernedBy({ session, events }: SessionChange): string[] {
       names.add('session.termination');
     if (kind === 'session.requested' && session.expiresAt - session.createdAt <= LONGEST_CHECK_INTERVAL_MS)
       names.add('session.expiry'); // its end may come before the next look
+    if (kind === 'session.running' && session.offer.interruptible) names.add('session.ghosts'); // from now on it is looked at often
     if (kind === 'attempt.unknown') names.add('session.provisioning');
     if (kind === 'session.stopped' || kind === 'session.failed') names.add('session.cost-metering');
     if (kind === 'instance.gone_accepted' && session.desired === 'run') names.add('session.provisioning');

@@ -7,7 +7,11 @@ import { bookQuery, type OfferWish } from '../offers/offer-query.ts';
 import type { OfferBook } from '../offers/offer-book.ts';
 import type { OfferRepository } from '../offers/offer-repository.ts';
 import { providerId, type OfferId, type ProviderId } from '../provider/ids.ts';
-import { termsOf, type OfferDesk } from '../sessions/offer-desk.ts';
+import type { Offer } from '../provider/offer.ts';
+import { unmetNeeds } from '../provider/template.ts';
+import type { OfferDesk } from '../sessions/offer-desk.ts';
+import { beyondAbilities, type Abilities } from '../sessions/provider-abilities.ts';
+import { termsOf } from '../sessions/terms.ts';
 
 interface OfferDeskDeps {
   readonly book: OfferBook;
@@ -16,6 +20,8 @@ interface OfferDeskDeps {
   /** Providers whose prices we set ourselves. */
   readonly ownProviders: ReadonlySet<ProviderId>;
   readonly simulatedProviders: readonly ProviderId[];
+  /** Undefined for a provider that is not on. */
+  abilitiesOf(provider: ProviderId): Abilities | undefined;
   readonly log: Log;
 }
 
@@ -26,6 +32,7 @@ export function createOfferDesk({
   store,
   ownProviders,
   simulatedProviders,
+  abilitiesOf,
   log,
 }: OfferDeskDeps): OfferDesk & { idle(): Promise<void> } {
   const changed = new Set<OfferId>();
@@ -51,11 +58,17 @@ export function createOfferDesk({
       minVramMib: request.minVramMib,
       minGpuCount: request.gpuCount,
       minReliability: request.minReliability,
-      interruptible: request.interruptible,
+      interruptible: request.interruptible ?? false, // nobody is given a machine that may be taken back without asking for it
     };
   }
 
+  function beyond(offer: Offer, request: StoredRequest): readonly string[] {
+    const abilities = abilitiesOf(offer.provider);
+    return abilities ? beyondAbilities(request, abilities) : [];
+  }
+
   return {
+    beyond,
     find: (id) => book.find(id)?.offer,
 
     candidates(request, { exclude, after }) {
@@ -63,7 +76,7 @@ export function createOfferDesk({
       const search = replacing
         ? failOver({
             first: after,
-            firstPriceMicrosPerHour: termsOf(after, request.diskGb)?.priceMicrosPerHour ?? after.priceMicrosPerHour,
+            firstPriceMicrosPerHour: termsOf(after, request)?.priceMicrosPerHour ?? after.priceMicrosPerHour,
             scope: request.retryScope,
             maxPriceMicrosPerHour: request.maxPriceMicrosPerHour,
             simulatedProviders,
@@ -82,7 +95,13 @@ export function createOfferDesk({
       });
       return picked
         .map(({ offer }) => offer)
-        .filter(({ id, gpuCount }) => !triedOffers.includes(id) && fitsCount(request, gpuCount));
+        .filter(
+          (offer) =>
+            !triedOffers.includes(offer.id) &&
+            fitsCount(request, offer.gpuCount) &&
+            fitsTemplate(request, offer) &&
+            beyond(offer, request).length === 0,
+        );
     },
 
     *claim({ offer, sessionId, consumerId, at }) {
@@ -108,4 +127,9 @@ function isOnMachine(machineId: string | undefined, machines: readonly string[])
 /** Who asks for a number of GPUs gets that number; more would be paid for and not used. */
 function fitsCount({ gpuCount }: StoredRequest, offered: number): boolean {
   return gpuCount === undefined || gpuCount === 0 || offered === gpuCount;
+}
+
+/** A template lives at one provider, and not every machine there will do. */
+function fitsTemplate({ templateTerms: terms }: StoredRequest, offer: Offer): boolean {
+  return terms === undefined || (offer.provider === terms.provider && unmetNeeds(terms.needs, offer).length === 0);
 }

@@ -33,12 +33,19 @@ export async function createProviderSet(deps: ProviderSetDeps): Promise<Readonly
   for (const module of configured) {
     const provider = await make(module, { clock, random, log, machinePool, dataFolder: `${dataFolder}/${module.id}` });
     const concurrency = provider.capabilities.simulated ? SIMULATED_CONCURRENCY : DEFAULT_LANES.concurrency;
+    const { callTimeoutMs: ownTimeMs = 0 } = provider.capabilities;
+    const readMs = Math.max(callTimeoutMs, ownTimeMs);
     const decorated = decorate(provider, {
       clock,
       random,
       log,
       metrics,
-      timeouts: { ...DEFAULT_CALL_TIMEOUTS, readMs: callTimeoutMs, listMs: 4 * callTimeoutMs },
+      timeouts: {
+        ...DEFAULT_CALL_TIMEOUTS,
+        readMs,
+        listMs: Math.max(4 * callTimeoutMs, readMs),
+        destroyMs: Math.max(DEFAULT_CALL_TIMEOUTS.destroyMs, ownTimeMs),
+      },
       lanes: { ...DEFAULT_LANES, concurrency, destroyConcurrency: concurrency },
     });
     providers.set(provider.id, decorated);

@@ -31,6 +31,8 @@ interface Failing {
 export function blame(draft: Draft, attempt: Attempt, { reason, message }: Failing): void {
   setAttempt(draft, attempt, { outcome: attempt.outcome ?? reason, error: attempt.error ?? message });
   if (!blamesOffer(reason, draft.session) || draft.failures.some(({ ordinal }) => ordinal === attempt.ordinal)) return;
+  // refused for a bid or taken back for one: the market says the same of the offer
+  const isLostBid = attempt.offer.interruptible && reason === 'stale_inventory';
   draft.failures.push({
     sessionId: draft.session.id,
     ordinal: attempt.ordinal,
@@ -38,7 +40,7 @@ export function blame(draft: Draft, attempt: Attempt, { reason, message }: Faili
     offerId: attempt.offerId,
     machineId: attempt.machineId,
     gpuType: attempt.offer.gpuType,
-    kind: reason,
+    kind: isLostBid ? 'preempted' : reason,
     reason: message,
     at: draft.now,
   });

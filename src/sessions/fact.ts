@@ -15,9 +15,9 @@ export interface Refusal {
 export interface Proof {
   readonly user: string;
   readonly hostKey: string;
-  /** The address to hand out. */
-  readonly host: string;
-  readonly port: number;
+  /** The address to hand out; absent where only the provider can dial: the tunnel's stands in the session already. */
+  readonly host?: string;
+  readonly port?: number;
   /** What the probe found worth telling: GPUs, how the key got in. */
   readonly details: Readonly<Record<string, unknown>>;
 }
@@ -54,6 +54,16 @@ export type Fact =
   /** All but the hand-off has passed, with this host key: from now on the probe key may be gone from the machine. */
   | { readonly kind: 'hand_off_begun'; readonly ordinal: number; readonly hostKey: string }
   | { readonly kind: 'proven'; readonly ordinal: number; readonly proof: Proof }
+  /** A port of the broker leads there, for an instance that nobody can dial. Of two brokers that replace the same port, one does. */
+  | {
+      readonly kind: 'tunnel_opened';
+      readonly ordinal: number;
+      readonly host: string;
+      readonly port: number;
+      readonly replaces: number | null;
+    }
+  /** None could be had; it goes on being tried. */
+  | { readonly kind: 'tunnel_awaited'; readonly ordinal: number; readonly message: string }
   /** It exists, or may, but it is no use: it shall be destroyed. */
   | { readonly kind: 'attempt_failed'; readonly ordinal: number; readonly reason: FailureReason; readonly message: string }
   /** One look at its use; a look that saw nothing is not idle. A gap in the looks begins the idle time anew. */

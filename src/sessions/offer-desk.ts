@@ -1,8 +1,7 @@
 import type { EpochMs } from '../core/clock.ts';
 import type { SessionId } from '../core/ids.ts';
-import type { MicroUsd } from '../core/money.ts';
 import type { Call } from '../db/statement.ts';
-import { priceWithDisk, type Offer } from '../provider/offer.ts';
+import type { Offer } from '../provider/offer.ts';
 import type { OfferId } from '../provider/ids.ts';
 import type { StoredRequest } from '../db/tables.ts';
 
@@ -24,6 +23,8 @@ export interface ClaimRequest {
 export interface OfferDesk {
   /** By its id, whether or not it is hidden by failures; undefined when no current listing has it. */
   find(id: OfferId): Offer | undefined;
+  /** The fields of the request that the offer's provider cannot carry out, by their names on the wire. */
+  beyond(offer: Offer, request: StoredRequest): readonly string[];
   /** Offers that fit, the one to try first at the front. `after` is the offer whose failure makes another one necessary. */
   candidates(
     request: StoredRequest,
@@ -35,14 +36,4 @@ export interface OfferDesk {
   consumerHolds(consumerId: string, offerId: OfferId): Promise<boolean>;
   /** A claim on it was made or released: what is shown follows soon. */
   claimsChanged(id: OfferId): void;
-}
-
-/** The disk that will be asked for, GB, and its price; undefined when the offer cannot have it. */
-export function termsOf(
-  offer: Offer,
-  diskGb: number | undefined,
-): { diskGb: number; priceMicrosPerHour: MicroUsd } | undefined {
-  const wanted = diskGb ?? Math.max(offer.diskGb, offer.minDiskGb);
-  if (wanted < offer.minDiskGb || wanted > offer.maxDiskGb) return undefined;
-  return { diskGb: wanted, priceMicrosPerHour: priceWithDisk(offer, wanted) };
 }

@@ -27,6 +27,7 @@ describe('retryAfter', () => {
     ['wrong_host', 'none', 'other_offer', 'none'],
     ['instance_stopped', 'none', 'other_offer', 'none'],
     ['instance_vanished', 'none', 'other_offer', 'none'],
+    ['preempted', 'none', 'other_offer', 'none'],
     ['provider_rejected', 'none', 'none', 'none'],
   ] as const)('%s: named %s, with auto_retry %s, picked %s', (reason, ...expected) => {
     expect([named, retried, picked].map((session) => retryAfter(session, reason))).toEqual(expected);

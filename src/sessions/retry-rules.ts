@@ -51,6 +51,7 @@ export function retryAfter(session: Session, reason: FailureReason): Retry {
     case 'wrong_host':
     case 'instance_stopped':
     case 'instance_vanished':
+    case 'preempted': // another contract; the one that was taken back is never waited for
       return session.request.autoRetry && session.runningAt === null ? 'other_offer' : 'none';
     case 'provider_rejected':
       return 'none';
@@ -59,17 +60,18 @@ export function retryAfter(session: Session, reason: FailureReason): Retry {
 
 /**
  * Failures that say something about the offer or its machine, not about us, our account or the network between. A consumer's own image or
- * boot script may be what does not start: then a bad boot says nothing against the machine, or one consumer could hide it from all
+ * boot script, or a template, may be what does not start: then a bad boot says nothing against the machine, or one consumer could hide it from all
  * others (PEER-11.2.19).
  */
 export function blamesOffer(reason: FailureReason, { request }: Pick<Session, 'request'>): boolean {
-  const ownSoftware = request.image !== undefined || request.onStart !== undefined;
+  const ownSoftware = request.image !== undefined || request.onStart !== undefined || request.templateHashId !== undefined;
   switch (reason) {
     case 'stale_inventory':
     case 'price_changed':
     case 'gpu_mismatch':
     case 'wrong_host':
     case 'instance_vanished':
+    case 'preempted': // of the offer at its price, not of the machine: see failure-memory
       return true;
     case 'ssh_verify_timeout':
     case 'gpu_driver_timeout':

@@ -21,3 +21,8 @@ export function currentAttempt(record: SessionRecord): Attempt | undefined {
 export function accessOf({ ssh }: Pick<Attempt, 'ssh'>): SshAccess | undefined {
   return 'routes' in ssh ? (ssh as SshAccess) : undefined; // the column holds `{}` or the whole of it
 }
+
+/** Whether only its provider can dial the instance, so that consumers need a port of the broker. */
+export function needsTunnel(attempt: Pick<Attempt, 'ssh'>): boolean {
+  return accessOf(attempt)?.routes === 'dial';
+}

@@ -45,6 +45,7 @@ export const FAILURE_REASONS = [
   'wrong_host',
   'instance_stopped',
   'instance_vanished',
+  'preempted',
 ] as const;
 
 export type StopReason = (typeof STOP_REASONS)[number];

@@ -4,12 +4,14 @@ import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../core/duration.ts';
 import type { AttemptState, Session } from '../db/tables.ts';
 import type { ProviderErrorKind } from '../provider/provider-error.ts';
 import type { Fact } from './fact.ts';
-import { PRICE, PROOF, Story, aMarketOffer, aSession, anInstance, anIntent } from './fixtures/session-records.ts';
+import { PRICE, PROOF, SSH, Story, aMarketOffer, aSession, anInstance, anIntent } from './fixtures/session-records.ts';
 import { brokenInvariants } from './invariants.ts';
 import type { SessionRecord } from './session-record.ts';
 import { FAILURE_REASONS, STOP_REASONS, isEnded, mayExist } from './session-state.ts';
 import { step } from './step.ts';
 
+/** Of an instance that only its provider can dial. */
+const DIALLED_PROOF = { user: 'root', hostKey: 'ssh-ed25519 AAAAhost', details: {} };
 const ordinal = fc.oneof({ weight: 8, arbitrary: fc.constant(0) }, { weight: 2, arbitrary: fc.integer({ min: 1, max: 4 }) });
 const STATES: readonly AttemptState[] = ['intent', 'unknown', 'live', 'destroying', 'verifying', 'gone'];
 const ERRORS: readonly ProviderErrorKind[] = [
@@ -35,6 +37,7 @@ const sight = fc.record({
   state: fc.constantFrom('starting', 'running', 'running', 'running', 'stopping', 'failed', 'paused'),
   id: fc.constantFrom(undefined, undefined, undefined, undefined, 'twin', ''),
   tag: fc.constantFrom(undefined, undefined, undefined, undefined, null, 'foreign'),
+  ssh: fc.constantFrom(SSH, SSH, { user: 'root', routes: 'dial' } as const),
   priceMicrosPerHour: fc.constantFrom(undefined, undefined, PRICE, PRICE + 1, PRICE * 3, Number.NaN, -5, 0.5),
 });
 
@@ -90,7 +93,27 @@ const happening: fc.Arbitrary<Happening> = fc.oneof(
     arbitrary: about(fc.constantFrom('connecting', 'driver'), (phase, at) => ({ kind: 'proof_phase', ordinal: at, phase })),
   },
   { weight: 1, arbitrary: about(fc.constant('key'), (hostKey, at) => ({ kind: 'hand_off_begun', ordinal: at, hostKey })) },
-  { weight: 4, arbitrary: about(fc.constant(PROOF), (proof, at) => ({ kind: 'proven', ordinal: at, proof })) },
+  {
+    weight: 4,
+    arbitrary: about(fc.constantFrom(PROOF, DIALLED_PROOF), (proof, at) => ({ kind: 'proven', ordinal: at, proof })),
+  },
+  {
+    weight: 2,
+    arbitrary: about(
+      fc.tuple(fc.constantFrom(null, 22_000), fc.integer({ min: 22_000, max: 22_001 })),
+      ([replaces, port], at) => ({
+        kind: 'tunnel_opened',
+        ordinal: at,
+        host: 'broker',
+        port,
+        replaces,
+      }),
+    ),
+  },
+  {
+    weight: 1,
+    arbitrary: about(fc.constant('none is free'), (message, at) => ({ kind: 'tunnel_awaited', ordinal: at, message })),
+  },
   {
     weight: 1,
     arbitrary: about(reason, (why, at) => ({ kind: 'attempt_failed', ordinal: at, reason: why, message: 'no use' })),
@@ -126,14 +149,18 @@ function about<Value>(arbitrary: fc.Arbitrary<Value>, make: (value: Value, at: n
 }
 
 function begin(at: number, name: string): Fact {
-  return { kind: 'attempt_begun', attempt: anIntent(Math.max(1, at), { offer: aMarketOffer(name) }) };
+  return {
+    kind: 'attempt_begun',
+    attempt: anIntent(Math.max(1, at), { offer: aMarketOffer(name, { interruptible: name === 'c' }) }),
+  };
 }
 
-function asInstance({ state, id, tag, priceMicrosPerHour }: Sight, at: number) {
+function asInstance({ state, id, tag, ssh, priceMicrosPerHour }: Sight, at: number) {
   const number = Math.max(1, at);
   return anInstance(state, {
     ordinal: tag === 'foreign' ? 99 : number,
     id: id ?? `instance-${number}`,
+    ssh,
     ...(tag === null ? { tag: null } : {}),
     ...(priceMicrosPerHour === undefined ? {} : { priceMicrosPerHour }),
   });
@@ -238,7 +265,7 @@ describe('whatever happens to a session, in whatever order, twice or late', { ti
       'verifying',
       'settled',
     ];
-    const outcomes = ['create_lost', 'instance_vanished', 'price_changed', 'instance_stopped'];
+    const outcomes = ['create_lost', 'instance_vanished', 'price_changed', 'instance_stopped', 'preempted'];
     expect([...reached]).toEqual(expect.arrayContaining([...statuses, ...phases, ...STATES, ...outcomes]));
   });
 

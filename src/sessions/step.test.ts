@@ -370,6 +370,30 @@ const TABLE: Record<FactKind, readonly (readonly [name: string, fact: Fact, ...a
       'gone',
     ],
   ],
+  tunnel_opened: [
+    [
+      '',
+      { kind: 'tunnel_opened', ordinal: 1, host: 'broker', port: 22_000, replaces: null },
+      /**/ 'intent',
+      'unknown',
+      'live',
+      'destroying',
+      'verifying',
+      'gone',
+    ],
+  ],
+  tunnel_awaited: [
+    [
+      '',
+      { kind: 'tunnel_awaited', ordinal: 1, message: 'no port is free' },
+      /**/ 'intent',
+      'unknown',
+      'live',
+      'destroying',
+      'verifying',
+      'gone',
+    ],
+  ],
   proven: [
     [
       '',

@@ -24,10 +24,10 @@ import {
   verifyGone,
 } from './endings.ts';
 import type { Fact, Proof, Refusal } from './fact.ts';
-import { termsOf } from './offer-desk.ts';
 import { reasonOfRefusal } from './retry-rules.ts';
-import type { SessionRecord } from './session-record.ts';
+import { needsTunnel, type SessionRecord } from './session-record.ts';
 import { isEnded, type FailureReason } from './session-state.ts';
+import { termsOf } from './terms.ts';
 
 /** What the decision has to know besides the row; plain look-ups. */
 export interface StepRules {
@@ -99,6 +99,10 @@ function apply(draft: Draft, fact: Fact, rules: StepRules): void {
       });
     case 'proven':
       return withAttempt(draft, fact.ordinal, (attempt) => proven(draft, attempt, fact.proof));
+    case 'tunnel_opened':
+      return withAttempt(draft, fact.ordinal, (attempt) => tunnelOpened(draft, attempt, fact));
+    case 'tunnel_awaited':
+      return withAttempt(draft, fact.ordinal, (attempt) => tunnelAwaited(draft, attempt, fact.message));
     case 'attempt_failed': // the verification's verdict: it comes too late for a session that another replica has proven
       if (draft.session.status !== 'provisioning') return;
       return withAttempt(draft, fact.ordinal, (attempt) => attemptFailed(draft, attempt, fact.reason, fact.message));
@@ -145,7 +149,7 @@ function beginAttempt(draft: Draft, attempt: Attempt): void {
   const { offer } = attempt;
   if (session.offerId !== attempt.offerId) release(draft, session); // no attempt is on the former offer any more
   setSession(draft, {
-    diskGb: termsOf(offer, session.request.diskGb)?.diskGb ?? session.diskGb,
+    diskGb: termsOf(offer, session.request)?.diskGb ?? session.diskGb,
     status: 'provisioning',
     attemptCount: attempt.ordinal,
     provider: attempt.provider,
@@ -279,8 +283,9 @@ function failIfTooDear(draft: Draft, attempt: Attempt, rate: MicroUsd): boolean 
 }
 
 function bootTimeoutMs({ session }: Draft, rules: StepRules): number {
-  const { sshTimeoutMinutes } = session.request;
-  return sshTimeoutMinutes === undefined ? rules.bootTimeoutMs : sshTimeoutMinutes * MINUTE_MS;
+  const { sshTimeoutMinutes, templateTerms } = session.request;
+  if (sshTimeoutMinutes !== undefined) return sshTimeoutMinutes * MINUTE_MS;
+  return Math.max(rules.bootTimeoutMs, (templateTerms?.bootMinutes ?? 0) * MINUTE_MS);
 }
 
 function appearance(instance: Instance, now: EpochMs): Partial<Attempt> {
@@ -294,8 +299,10 @@ function observe(draft: Draft, attempt: Attempt, instance: Instance, rules: Step
   // not as text: PostgreSQL hands JSON back with its fields in an order of its own
   const known =
     attempt.instanceState === instance.state && (instance.state !== 'running' || isDeepStrictEqual(attempt.ssh, instance.ssh));
+  const wasDialled = needsTunnel(attempt);
   if (!known || !isFresh(attempt, now) || attempt.absences.length > 0)
     setAttempt(draft, attempt, { ...appearance(instance, now), absences: [] });
+  if (!wasDialled && needsTunnel(attempt)) dropAddress(draft);
   if (!known && session.status === 'running') moveAddress(draft, instance);
   if (!failIfTooDear(draft, attempt, rate)) failIfDead(draft, attempt, instance);
 }
@@ -315,11 +322,47 @@ function moveAddress(draft: Draft, instance: Instance): void {
   emit(draft, 'session.address_changed', { ssh_host: route.host, ssh_port: route.port });
 }
 
+/** What could be reached directly can only be dialled now: its old address is none of the tunnel's ports, which has to find one. */
+function dropAddress(draft: Draft): void {
+  if (draft.session.sshPort !== null) setSession(draft, { sshHost: null, sshPort: null });
+}
+
+function tunnelOpened(draft: Draft, attempt: Attempt, fact: Extract<Fact, { kind: 'tunnel_opened' }>): void {
+  const { host, port, replaces } = fact;
+  const { session } = draft;
+  if (attempt.state !== 'live' || session.desired === 'gone' || !needsTunnel(attempt)) return;
+  if (session.sshPort !== replaces || (session.sshHost === host && session.sshPort === port)) return;
+  const isMoved = session.status === 'running';
+  setSession(draft, { sshHost: host, sshPort: port, error: null });
+  emit(draft, isMoved ? 'session.address_changed' : 'session.tunnel_opened', { ssh_host: host, ssh_port: port });
+}
+
+/** Told once; it waits with its reason where the consumer looks. */
+function tunnelAwaited(draft: Draft, attempt: Attempt, message: string): void {
+  const { session } = draft;
+  if (attempt.state !== 'live' || session.desired === 'gone' || session.sshPort !== null || session.error === message) return;
+  setSession(draft, { error: message });
+  emit(draft, 'session.tunnel_awaited', { attempt: attempt.ordinal, message });
+}
+
 function failIfDead(draft: Draft, attempt: Attempt, instance: Instance): void {
   if (instance.state === 'failed')
     attemptFailed(draft, attempt, 'instance_stopped', `the instance failed at the provider: ${instance.reason}`);
+  if (instance.state === 'paused' && attempt.offer.interruptible) return preempted(draft, attempt);
   if (instance.state === 'paused')
     attemptFailed(draft, attempt, 'instance_stopped', 'the provider paused the instance; it would resume and bill by itself');
+}
+
+/**
+ * Somebody bids more. The paused instance keeps its disk, bills it, and would go on by itself, and bill all of it, once it is the highest again:
+ * so it ends at the first sight, and what it is seen as afterwards changes nothing any more. A pause between two looks that is over is nothing
+ * that was seen: who uses the machine has it, and keeps it.
+ */
+function preempted(draft: Draft, attempt: Attempt): void {
+  emit(draft, 'instance.preempted', { attempt: attempt.ordinal, instance_id: attempt.instanceId });
+  const message =
+    'the provider took the interruptible instance back for a higher bid; it is destroyed, so that it cannot resume';
+  attemptFailed(draft, attempt, 'preempted', message);
 }
 
 function stillThere(draft: Draft, attempt: Attempt, instance: Instance, rules: StepRules): void {
@@ -446,14 +489,16 @@ function proofPhase(draft: Draft, attempt: Attempt, phase: 'connecting' | 'drive
 function proven(draft: Draft, attempt: Attempt, proof: Proof): void {
   const { session, now } = draft;
   if (attempt.state !== 'live' || session.desired === 'gone' || session.status !== 'provisioning') return;
+  const { sshHost, sshPort } = proof.host === undefined ? session : { sshHost: proof.host, sshPort: proof.port ?? null };
+  if (sshHost === null || sshPort === null) return; // not running before there is an address to tell
   setAttempt(draft, attempt, { runningAt: now, hostKey: proof.hostKey, absences: [] });
   setSession(draft, {
     status: 'running',
     runningAt: now,
     reason: null,
     error: null,
-    sshHost: proof.host,
-    sshPort: proof.port,
+    sshHost,
+    sshPort,
     sshUser: proof.user,
     sshHostKey: proof.hostKey,
   });
@@ -461,8 +506,8 @@ function proven(draft: Draft, attempt: Attempt, proof: Proof): void {
   if (session.idleThresholdMinutes === 0) draft.shredded.push(attempt.probeSecretId); // its line is removed; nobody will ask again
   emit(draft, 'session.running', {
     attempt: attempt.ordinal,
-    ssh_host: proof.host,
-    ssh_port: proof.port,
+    ssh_host: sshHost,
+    ssh_port: sshPort,
     ssh_user: proof.user,
     ...proof.details,
   });

@@ -43,11 +43,43 @@ describe('compareGpus', () => {
     );
   });
 
-  it('only warns of an odd name', () => {
+  it('REL-H6: another model is not what was sold, though it has the number and the memory', () => {
     expect(compareGpus([gpu('NVIDIA H200', 81_559)], { count: 1, type: 'H100 SXM', vramMib: 81_920 })).toEqual({
-      kind: 'as_sold',
-      warning: 'sold H100 SXM, found NVIDIA H200',
+      kind: 'mismatch',
+      message: 'sold H100 SXM, found NVIDIA H200',
     });
+    expect(compareGpus([gpu('NVIDIA GeForce RTX 4090 D', 24_564)], { count: 1, type: 'RTX 4090', vramMib: 24_564 }).kind).toBe(
+      'mismatch',
+    );
+  });
+
+  it('the same chip in another plug is what was sold, since markets often leave that out', () => {
+    expect(compareGpus([gpu('Tesla V100-SXM2-32GB', 32_768)], { count: 1, type: 'V100', vramMib: 32_768 })).toEqual({
+      kind: 'as_sold',
+    });
+    expect(compareGpus([gpu('NVIDIA A100 80GB PCIe', 81_920)], { count: 1, type: 'A100 SXM', vramMib: 81_920 })).toEqual({
+      kind: 'as_sold',
+    });
+  });
+
+  it('only warns of a name that nobody knows', () => {
+    expect(compareGpus([gpu('Frobnicator 9', 81_559)], { count: 1, type: 'H100 SXM', vramMib: 81_920 })).toEqual({
+      kind: 'as_sold',
+      warning: 'sold H100 SXM, found Frobnicator 9',
+    });
+  });
+
+  it('PEER-10.37: a driver that serves less CUDA than was sold is not what was sold', () => {
+    const found = (driver: string) => [{ name: 'NVIDIA L40S', vramMib: 46_068, driver }];
+    const sold = { count: 1, type: 'L40S', vramMib: 46_068, cudaVersion: 12.9 };
+
+    expect(compareGpus(found('570.133.20'), sold)).toEqual({
+      kind: 'mismatch',
+      message: 'sold CUDA 12.9, found driver 570.133.20, which serves 12.8',
+    });
+    expect(compareGpus(found('575.51.03'), sold).kind).toBe('as_sold');
+    expect(compareGpus(found('999.1'), sold).kind).toBe('as_sold'); // younger than what we know
+    expect(compareGpus(found('535.1'), { count: 1, type: 'L40S', vramMib: 46_068 }).kind).toBe('as_sold');
   });
 
   it('does not ask for memory where either side does not know it', () => {

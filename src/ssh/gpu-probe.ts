@@ -1,3 +1,5 @@
+import { chipOf } from '../provider/gpu-name.ts';
+import { cudaOfDriver } from './driver-cuda.ts';
 import type { CommandResult } from './ssh-client.ts';
 
 export const GPU_QUERY = 'nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader,nounits';
@@ -16,6 +18,8 @@ export interface SoldGpus {
   readonly type: string;
   /** Per GPU; 0 when unknown. */
   readonly vramMib: number;
+  /** The version that the driver has to serve; absent where the provider promised none. */
+  readonly cudaVersion?: number;
 }
 
 export type GpuReading =
@@ -59,7 +63,10 @@ export type GpuVerdict =
 /** A sold 24 GB is 24,576 MiB and reads as 24,564; a card of the next size down has a third less. */
 const LEAST_VRAM_SHARE = 0.85;
 
-/** Strict on number and memory, lenient on names, since every market spells them in its own way. */
+/**
+ * Strict on number, memory and CUDA. Of names only those that the table of GPUs knows prove anything: every market spells them in its own way, so one
+ * that nobody knows is told and no more.
+ */
 export function compareGpus(found: readonly FoundGpu[], sold: SoldGpus): GpuVerdict {
   if (found.length !== sold.count) {
     return { kind: 'mismatch', message: `sold ${sold.count} GPU(s), found ${found.length}` };
@@ -69,8 +76,25 @@ export function compareGpus(found: readonly FoundGpu[], sold: SoldGpus): GpuVerd
       return { kind: 'mismatch', message: `sold ${sold.type} with ${sold.vramMib} MiB, found ${name} with ${vramMib} MiB` };
     }
   }
-  const other = found.find(({ name }) => !isSameModel(name, sold.type));
+  const otherChip = found.find(({ name }) => isOtherChip(name, sold.type));
+  if (otherChip) return { kind: 'mismatch', message: `sold ${sold.type}, found ${otherChip.name}` };
+  for (const { driver } of found) {
+    const cuda = cudaOfDriver(driver);
+    if (sold.cudaVersion !== undefined && cuda !== undefined && cuda < sold.cudaVersion - 0.05)
+      return { kind: 'mismatch', message: `sold CUDA ${sold.cudaVersion}, found driver ${driver}, which serves ${cuda}` };
+  }
+  const other = found.find(({ name }) => !isSameModel(name, sold.type) && !isSameChip(name, sold.type));
   return other === undefined ? { kind: 'as_sold' } : { kind: 'as_sold', warning: `sold ${sold.type}, found ${other.name}` };
+}
+
+function isOtherChip(found: string, sold: string): boolean {
+  const [one, other] = [chipOf(found), chipOf(sold)];
+  return one !== undefined && other !== undefined && one !== other;
+}
+
+function isSameChip(found: string, sold: string): boolean {
+  const chip = chipOf(found);
+  return chip !== undefined && chip === chipOf(sold);
 }
 
 // Makers, product lines and form factors: some markets write them, others do not.

@@ -44,7 +44,8 @@ export async function openRoute(
   throw failure;
 }
 
-async function openDial(dial: (signal: AbortSignal) => Promise<Duplex>, signal: AbortSignal): Promise<Duplex> {
+/** What the provider dialled. What comes after the signal is nobody's any more and is closed. Throws SshError, or the signal's reason. */
+export async function openDial(dial: (signal: AbortSignal) => Promise<Duplex>, signal: AbortSignal): Promise<Duplex> {
   const opening = dial(signal);
   try {
     return await untilAborted(opening, signal, 'connect');

@@ -3,6 +3,7 @@ import { decorate } from '../../src/provider/decorators/decorate.ts';
 import { instanceId } from '../../src/provider/ids.ts';
 import type { Provider } from '../../src/provider/provider.ts';
 import { FakeClock } from '../support/fake-clock.ts';
+import { aTemplate } from '../support/in-memory-account.ts';
 import type { Fault } from '../support/in-memory-account.ts';
 import { createInMemoryProvider } from '../support/in-memory-provider.ts';
 import type { InMemoryProvider } from '../support/in-memory-provider.ts';
@@ -37,6 +38,7 @@ export async function makeInMemoryWorld(
     clock,
     settings: { createMs: 20, bootMs: 8_000, destroyMs: 1_000, listLagMs: 500 },
   });
+  account.templates = [aTemplate(), aTemplate({ id: 2, hashId: 'abcd0002', name: 'Other', needs: [] })];
   let tags = 0;
   let foreign = 0;
   const world: InMemoryWorld = {
@@ -60,6 +62,7 @@ export async function makeInMemoryWorld(
       fault: (operation, fault) => account.failAlways(operation, FAULTS[fault]),
       heal: () => account.heal(),
       setUnknownWord: async (id) => account.setWord(id, 'defragmenting'),
+      preempt: async (id) => account.setWord(id, 'parked'),
       livingWithTag: async (tag) => account.livingWithTag(tag).map(({ id }) => id),
     },
     close: async () => {},

@@ -14,6 +14,7 @@ import type { AccountControls, ConformanceWorld } from './world.ts';
 
 const QUICK = {
   SIMULATED_OFFERS: '40',
+  SIMULATED_INTERRUPTIBLE: '0',
   SIMULATED_CREATE_SECONDS: '0.05',
   SIMULATED_BOOT_SECONDS: '0.2',
   SIMULATED_DESTROY_SECONDS: '0.2',
@@ -59,6 +60,10 @@ export async function makeSimulatedWorld({ variables, controls }: SimulatedWorld
       },
       pageSize: 5,
       takeOffer: async ({ id }) => void (await rent(nextForeignTag(), id)),
+      // nobody can be told to bid more: with SIMULATED_FAULTS=preempt=1 somebody does so, at a moment that the seed sets
+      preempt: async (id) => {
+        while ((await provider.getInstance(id, uncancelled))?.state !== 'paused') await delay(20);
+      },
       livingWithTag: async (tag) =>
         (await provider.listInstances(uncancelled)).filter((instance) => instance.tag === tag).map(({ id }) => id),
       ...controls,

@@ -2,6 +2,8 @@ import { describeProvider } from './describe-provider.ts';
 import { makeSimulatedWorld } from './simulated-world.ts';
 
 const REAL_TIME_MS = 30_000;
+/** By it the first instance is outbid a few seconds after it has booted. */
+const EARLY_SEED = '468';
 /** The market was opened with the fault, so there is nothing to switch. */
 const builtIn = { fault: () => {}, heal: () => {} };
 
@@ -38,5 +40,15 @@ describeProvider({
   name: 'the simulated market that takes long to answer',
   make: () => makeSimulatedWorld({ variables: { SIMULATED_CREATE_SECONDS: '0.4' }, controls: builtIn }),
   only: ['create-cut-short'],
+  timeoutMs: REAL_TIME_MS,
+});
+
+describeProvider({
+  name: 'the simulated market whose hosts can be had for a bid as well',
+  make: () =>
+    makeSimulatedWorld({
+      variables: { SIMULATED_INTERRUPTIBLE: '1', SIMULATED_FAULTS: 'preempt=1', SIMULATED_SEED: EARLY_SEED },
+    }),
+  only: ['interruptible-offers', 'preempted-is-paused', 'offers-names', 'offers-sizes', 'offers-integer-prices'],
   timeoutMs: REAL_TIME_MS,
 });

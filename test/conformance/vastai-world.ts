@@ -137,6 +137,7 @@ export async function makeVastWorld({
         const patch = { instances: { actual_status: 'defragmenting' } };
         emulator.injectFault({ method: 'GET', path: '/instances/', kind: 'patch', patch, times: UNTIL_HEALED });
       },
+      preempt: async (id) => emulator.preempt(Number(id)),
       livingWithTag: async (tag) =>
         emulator.instances().flatMap(({ id, label, isAlive }) => (isAlive && label === tag ? [instanceId(String(id))] : [])),
     },
@@ -171,6 +172,8 @@ const CALLS: Readonly<
     { method: 'GET', path: LIST, badKey: 404 },
   ],
   GetBalance: [{ method: 'GET', path: ACCOUNT, badKey: 401 }],
+  ListTemplates: [{ method: 'GET', path: '^/api/v0/template/$', badKey: 401 }],
+  ListCharges: [{ method: 'GET', path: '^/api/v0/charges/$', badKey: 404 }],
   DialSsh: [],
 };
 

@@ -26,6 +26,8 @@ export interface AccountControls {
   readonly heal?: () => void;
   /** The vendor shows a state that no documentation knows. */
   readonly setUnknownWord?: (id: InstanceId) => Promise<void>;
+  /** Somebody bids more than the instance does. */
+  readonly preempt?: (id: InstanceId) => Promise<void>;
   /** The truth: what exists and bears the tag, whatever the provider says. */
   readonly livingWithTag?: (tag: string) => Promise<readonly InstanceId[]>;
 }

@@ -79,7 +79,7 @@ describe('README.md', () => {
 describe('docs/architecture.md', () => {
   it('lists every controller and no other', () => {
     const inCode = repositoryFiles()
-      .filter((file) => /^src\/(controllers|server)\/[a-z-]+\.ts$/.test(file))
+      .filter((file) => /^src\/(controllers|server|tunnel)\/[a-z-]+\.ts$/.test(file))
       .flatMap((file) => [...read(file).matchAll(/\bname: '([a-z]+\.[a-z-]+)'/g)].map(([, name]) => name));
     const inTable = [...read('docs/architecture.md').matchAll(/^\| `([a-z]+\.[a-z-]+)` +\|/gm)].map(([, name]) => name);
     expect(inTable.length).toBeGreaterThan(10);
@@ -148,12 +148,21 @@ function exposedMetrics(): [name: string, labels: readonly string[]][] {
     version: '',
     clock: systemClock,
     log: { warn: () => {} },
-    labels: { providers: [], endReasons: [], sshErrorTypes: [], failureTypes: [], controllers: [] },
+    labels: {
+      providers: [],
+      endReasons: [],
+      sshErrorTypes: [],
+      failureTypes: [],
+      tunnelRefusals: [],
+      tunnelEnds: [],
+      controllers: [],
+    },
   });
   metrics.collectFrom({
     activeSessions: async () => [],
     unconfirmedDestroys: async () => ({ count: 0, oldestAgeMs: 0 }),
     offers: () => [],
+    tunnelConnections: () => [],
     isClockFrozen: () => false,
   });
   return metrics.describe().flatMap(({ name, type, labels }): [string, readonly string[]][] =>

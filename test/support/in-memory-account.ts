@@ -7,6 +7,7 @@ import { priceWithDisk } from '../../src/provider/offer.ts';
 import type { Offer } from '../../src/provider/offer.ts';
 import type { ProviderErrorKind, ProviderOperation } from '../../src/provider/provider-error.ts';
 import type { CreateRequest } from '../../src/provider/provider.ts';
+import type { Template } from '../../src/provider/template.ts';
 
 /** What goes wrong with a call. */
 export type Fault =
@@ -98,6 +99,8 @@ export class InMemoryAccount {
   readonly events: AccountEvent[] = [];
   offers: readonly Offer[];
   balanceMicros: MicroUsd = 100_000_000;
+  /** None unless a test gives it some. */
+  templates: readonly Template[] = [];
 
   readonly #clock: Clock;
   readonly #instances: MarketInstance[] = [];
@@ -324,6 +327,22 @@ export function anOffer(overrides: Partial<Offer> = {}): Offer {
     cudaVersion: 12.4,
     interruptible: false,
     units: 1,
+    ...overrides,
+  };
+}
+
+/** For an instance on any machine with CUDA 12.4. */
+export function aTemplate(overrides: Partial<Template> = {}): Template {
+  return {
+    provider: providerId('memory'),
+    id: 1,
+    hashId: 'abcd0001',
+    name: 'Notebook',
+    image: 'jupyter/base-notebook',
+    usesSsh: true,
+    usesDirectSsh: true,
+    recommended: true,
+    needs: [{ trait: 'cuda', operator: 'gte', values: [12.4] }],
     ...overrides,
   };
 }

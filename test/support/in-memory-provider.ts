@@ -32,6 +32,7 @@ const CAPABILITIES: Capabilities = {
   customImage: true,
   environment: true,
   onStart: true,
+  templates: true,
   interruptible: false,
   privateAddresses: true,
   billing: { starting: 'full', paused: 'disk' },
@@ -144,6 +145,9 @@ export function createInMemoryProvider({
 
     createInstance: async (request, options) => {
       const made = await call('CreateInstance', options, (fault) => {
+        const { templateHashId } = request;
+        const isKnown = templateHashId === undefined || account.templates.some(({ hashId }) => hashId === templateHashId);
+        if (!isKnown) throw failure('CreateInstance', 'rejected', 'the market has no such template');
         const instance = account.create(request, fault?.do === 'land-late' ? { landsAfterMs: fault.afterMs } : {});
         if (instance === 'taken') throw failure('CreateInstance', 'capacity', `${request.offer.id} is no longer available`);
         return instance;
@@ -179,6 +183,15 @@ export function createInMemoryProvider({
 
     check: (options) => call('Check', options, () => {}),
     balance: (options) => call('GetBalance', options, () => account.balanceMicros),
+
+    templates: ({ hashId: wanted }, options) =>
+      call('ListTemplates', options, () => ({
+        templates: account.templates.filter(({ hashId, recommended }) =>
+          wanted === undefined ? recommended : hashId === wanted,
+        ),
+        observedAt: clock.now(),
+        dropped: 0,
+      })),
   };
   return { provider, account };
 }

@@ -15,7 +15,7 @@ export function aTag(count = 1, { deployment = 'test', ordinal = 1 } = {}): Owne
   return ownershipTag({ deployment: parsed, sessionId: countedId('ses', count), ordinal });
 }
 
-/** A request that any provider would carry out, for an offer with the disk that it comes with. */
+/** A request that any provider would carry out, for an offer with the disk that it comes with; for an interruptible one it bids the floor. */
 export function aCreateRequest(offer: Offer, overrides: Partial<CreateRequest> = {}): CreateRequest {
   const tag = overrides.tag ?? aTag();
   const diskGb = overrides.diskGb ?? offer.diskGb;
@@ -26,6 +26,7 @@ export function aCreateRequest(offer: Offer, overrides: Partial<CreateRequest> =
     diskGb,
     environment: { BERTH_TAG: tag },
     maxPriceMicrosPerHour: priceWithDisk(offer, diskGb),
+    ...(offer.interruptible && { bidMicrosPerHour: offer.minBidMicrosPerHour ?? 0 }),
     notAfterMonotonicMs: Number.MAX_SAFE_INTEGER,
     ...overrides,
   };

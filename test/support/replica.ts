@@ -1,3 +1,4 @@
+import type { PortRange } from '../../src/config/port-range.ts';
 import { createCostMeteringController } from '../../src/controllers/cost-metering.ts';
 import type { Controller, Report } from '../../src/controllers/controller.ts';
 import { createDriver, type Driver } from '../../src/controllers/driver.ts';
@@ -19,9 +20,12 @@ import { seededRandom } from '../../src/core/random.ts';
 import { createSteadyClock, type SteadyClock } from '../../src/core/steady-clock.ts';
 import type { MicroUsd } from '../../src/core/money.ts';
 import { createCostRepository, type CostRepository } from '../../src/costs/cost-repository.ts';
+import { createLeaseRepository, type LeaseRepository } from '../../src/db/lease-repository.ts';
 import type { Store } from '../../src/db/store.ts';
 import { createOfferBook, type OfferBook } from '../../src/offers/offer-book.ts';
+import { createRecentWishes, type RecentWishes } from '../../src/offers/recent-wishes.ts';
 import { createOfferRepository, type OfferRepository } from '../../src/offers/offer-repository.ts';
+import { createTemplateCatalogue } from '../../src/offers/template-catalogue.ts';
 import { decorate } from '../../src/provider/decorators/decorate.ts';
 import type { ProviderId } from '../../src/provider/ids.ts';
 import type { DeploymentId } from '../../src/provider/ownership-tag.ts';
@@ -38,9 +42,12 @@ import { createSessionWriter, type SessionWriter } from '../../src/sessions/sess
 import { createSightingRepository, type SightingRepository } from '../../src/sessions/sighting-repository.ts';
 import type { Sampler } from '../../src/ssh/sampler.ts';
 import type { SshVerifier } from '../../src/ssh/verifier.ts';
+import { createTunnelPortRepository } from '../../src/tunnel/tunnel-port-repository.ts';
+import { createTunnelPortsController } from '../../src/tunnel/tunnel-ports.ts';
 import type { FakeClock } from './fake-clock.ts';
 import type { RecordingLog } from './log.ts';
 import { createLife, mortalClock, mortalProvider, mortalStore, type Life } from './mortal.ts';
+import { createPaperTunnels, type PaperTunnels } from './paper-tunnels.ts';
 
 /** What differs from one test's world to the next; times in milliseconds. */
 export interface WorldSettings {
@@ -63,6 +70,9 @@ export interface WorldSettings {
   readonly slowestKnockMs: number;
   readonly offerBackOffMs: number;
   readonly clockSettleMs: number;
+  /** Replicas on one SQLite file, which the product forbids: leases then decide, as they do on PostgreSQL. */
+  readonly sharedSqlite: boolean;
+  readonly tunnelPorts: PortRange;
   /** Whether changes wake controllers; without it periods alone move everything (RULE-R5). */
   readonly activations: boolean;
 }
@@ -84,6 +94,8 @@ export const WORLD_SETTINGS: WorldSettings = {
   slowestKnockMs: 15 * SECOND_MS,
   offerBackOffMs: 5 * MINUTE_MS,
   clockSettleMs: 10 * MINUTE_MS,
+  sharedSqlite: false,
+  tunnelPorts: { first: 22_000, last: 22_099 },
   activations: true,
 };
 
@@ -118,6 +130,7 @@ export interface Replica {
   readonly clock: SteadyClock;
   readonly driver: Driver;
   readonly pools: readonly TaskPool[];
+  readonly tunnels: PaperTunnels;
   readonly controllers: readonly Controller[];
   readonly commands: {
     readonly request: ReturnType<typeof createRequestSession>;
@@ -129,6 +142,10 @@ export interface Replica {
   readonly counts: { orphans: number; destroysFailed: number; knocksFailed: number; proofs: number; costMicros: MicroUsd };
   controller(name: string): Controller;
   reconcile(name: string): Promise<Report>;
+  readonly leases: LeaseRepository;
+  readonly wishes: RecentWishes;
+  /** What a clean end gives back to other replicas. */
+  release(): Promise<void>;
 }
 
 export async function createReplica(deps: ReplicaDeps): Promise<Replica> {
@@ -156,6 +173,7 @@ export async function createReplica(deps: ReplicaDeps): Promise<Replica> {
   const sightings = createSightingRepository(store);
   const costs = createCostRepository(store);
   const offers = createOfferRepository(store);
+  const wishes = createRecentWishes({ clock });
   const book = createOfferBook({
     providers: [...providers.values()].map(({ id, capabilities }) => ({
       id,
@@ -165,8 +183,12 @@ export async function createReplica(deps: ReplicaDeps): Promise<Replica> {
     serialise: { offer: (view) => JSON.stringify(view), provider: (status) => JSON.stringify(status) },
     clock,
     epoch: 'test',
+    onAsked: (query) => {
+      if (wishes.note(query) && settings.activations) driver.activate('offers.refresh');
+    },
   });
   const desk = createOfferDesk({
+    abilitiesOf: (id) => providers.get(id)?.capabilities,
     book,
     offers,
     store,
@@ -198,6 +220,7 @@ export async function createReplica(deps: ReplicaDeps): Promise<Replica> {
     prove: (request, options) => life[deps.realSsh ? 'during' : 'whileAlive'](() => deps.ssh.verifier.prove(request, options)),
   };
 
+  const tunnels = createPaperTunnels();
   const pools: TaskPool[] = [];
   const poolOf = (concurrency: number, wakes?: string) => {
     const onSettled = wakes === undefined || !settings.activations ? {} : { onSettled: () => driver.activate(wakes) };
@@ -213,8 +236,23 @@ export async function createReplica(deps: ReplicaDeps): Promise<Replica> {
     sshProven: () => void (counts.proofs += 1),
     costAccrued: (_provider: ProviderId, micros: MicroUsd) => void (counts.costMicros += micros),
   };
+  const leases = createLeaseRepository(store);
+  const offerRefresh = createOfferRefreshController({
+    ...shared,
+    book,
+    wishes,
+    leases,
+    accountOf: () => 'account',
+    pool: poolOf(1, 'offers.refresh'),
+    settings: {
+      callTimeoutMs,
+      backOffMs: settings.offerBackOffMs,
+      holder: `replica-${deps.seed}`,
+      exclusive: store.dialect === 'sqlite' && !settings.sharedSqlite,
+    },
+  });
   const controllers: Controller[] = [
-    createOfferRefreshController({ ...shared, book, settings: { callTimeoutMs, backOffMs: settings.offerBackOffMs } }),
+    offerRefresh,
     createProvisioningController({
       ...shared,
       offers: desk,
@@ -260,6 +298,17 @@ export async function createReplica(deps: ReplicaDeps): Promise<Replica> {
       ...shared,
       settings: { periodMs: MINUTE_MS, sessionRetentionMs: settings.sessionRetentionMs },
     }),
+    createTunnelPortsController({
+      ...shared,
+      random,
+      server: tunnels,
+      ports: createTunnelPortRepository(store),
+      settings: {
+        range: settings.tunnelPorts,
+        publicHost: 'broker.example',
+        exclusive: store.dialect === 'sqlite',
+      },
+    }),
     {
       name: 'clock.steadiness',
       periodMs: 2 * SECOND_MS,
@@ -274,8 +323,7 @@ export async function createReplica(deps: ReplicaDeps): Promise<Replica> {
     changes.onAny((change) => {
       for (const name of concernedBy(change)) driver.activate(name);
     });
-  for (const { provider, offers: listed, observedAt, dropped } of await offers.loadListings())
-    if (providers.has(provider)) book.replace(provider, { offers: listed, observedAt, dropped });
+  await offerRefresh.load();
 
   const controller = (name: string) => {
     const found = controllers.find((each) => each.name === name);
@@ -296,12 +344,14 @@ export async function createReplica(deps: ReplicaDeps): Promise<Replica> {
     clock,
     driver,
     pools,
+    tunnels,
     controllers,
     counts,
     commands: {
       request: createRequestSession({
         sessions,
         offers: desk,
+        templates: createTemplateCatalogue({ providers: [...providers.values()], clock, timeoutMs: MINUTE_MS }),
         envelope,
         changes,
         clock,
@@ -313,6 +363,9 @@ export async function createReplica(deps: ReplicaDeps): Promise<Replica> {
     },
     waiter: createSessionWaiter({ sessions, changes, clock }),
     controller,
+    leases,
+    wishes,
+    release: () => offerRefresh.release(),
     reconcile: (name) => controller(name).reconcile({ signal: NEVER }),
   };
 }

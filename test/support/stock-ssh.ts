@@ -24,7 +24,7 @@ export interface SshResult {
 export async function stockSsh(
   { host, port, user, hostKey, privateKey }: SshLogin,
   command: string,
-  { terminal = false }: { readonly terminal?: boolean } = {},
+  { terminal = false, stdin }: { readonly terminal?: boolean; readonly stdin?: string } = {},
 ): Promise<SshResult> {
   const folder = await mkdtemp(join(tmpdir(), 'berth-ssh-'));
   try {
@@ -45,18 +45,19 @@ export async function stockSsh(
     };
     const flags = Object.entries(settings).flatMap(([name, value]) => ['-o', `${name}=${value}`]);
     const target = ['-F', 'none', '-i', identity, '-p', String(port), ...(terminal ? ['-tt'] : []), `${user}@${host}`];
-    return await run('ssh', [...flags, ...target, command]);
+    return await run('ssh', [...flags, ...target, command], stdin);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-function run(program: string, args: readonly string[]): Promise<SshResult> {
+function run(program: string, args: readonly string[], stdin: string | undefined): Promise<SshResult> {
   return new Promise((done, fail) => {
-    execFile(program, args, { timeout: 60_000, encoding: 'utf8' }, (error, stdout, stderr) => {
+    const child = execFile(program, args, { timeout: 60_000, encoding: 'utf8' }, (error, stdout, stderr) => {
       const code = error === null ? 0 : error.code;
       if (typeof code !== 'number') return fail(error ?? new Error(`${program} ended without an exit code`));
       done({ code, stdout: stdout.replaceAll('\r', '').trim(), stderr: stderr.replaceAll('\r', '').trim() });
     });
+    if (stdin !== undefined) child.stdin?.end(stdin);
   });
 }

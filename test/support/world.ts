@@ -11,7 +11,7 @@ import type { Store } from '../../src/db/store.ts';
 import { offerId } from '../../src/provider/ids.ts';
 import type { Provider } from '../../src/provider/provider.ts';
 import { parseDeploymentId, type DeploymentId } from '../../src/provider/ownership-tag.ts';
-import type { SessionOrder } from '../../src/sessions/commands/request-session.ts';
+import type { SessionOrder } from '../../src/sessions/commands/session-order.ts';
 import { createSessionRepository } from '../../src/sessions/session-repository.ts';
 import type { SessionRecord } from '../../src/sessions/session-record.ts';
 import type { StopReason } from '../../src/sessions/session-state.ts';
@@ -303,6 +303,7 @@ export async function aWorld(options: WorldOptions): Promise<World> {
     async shutDown(replica = current) {
       for (const pool of replica.pools) pool.stop(new Error('the broker is shutting down'));
       await replica.driver.stop();
+      await replica.release();
     },
   };
 

@@ -24,6 +24,7 @@ const API_VERSION = '1';
 
 const TAGS = [
   { name: 'inventory', description: 'What can be rented now.' },
+  { name: 'templates', description: 'What providers keep as recipes for instances.' },
   { name: 'sessions', description: 'Machines that are rented.' },
   { name: 'costs', description: 'What they cost.' },
   { name: 'operations', description: 'How the broker itself is doing.' },

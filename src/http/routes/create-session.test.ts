@@ -108,9 +108,6 @@ describe('POST /api/v1/sessions', () => {
 
   it.each([
     ['launch_mode', 'entrypoint'],
-    ['model_id', 'llama'],
-    ['quantization', 'q4'],
-    ['template_hash_id', 'abc'],
     ['exposed_ports', [8000]],
   ])('PEER-11.2.7: refuses %s, whose behaviour does not exist yet', async (field, value) => {
     const world = await aWorld();

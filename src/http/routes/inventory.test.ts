@@ -97,7 +97,7 @@ describe('GET /api/v1/inventory', () => {
     ['?max_prise=1', 'max_prise is no query parameter of this route; did you mean max_price?'],
     ['?__proto__=1', '__proto__ is no query parameter of this route; known are provider, '],
     ['?sort=cheapest', 'sort must be one of price, price_per_gpu, vram, reliability'],
-    ['?template_hash_id=x', 'template_hash_id is not available yet; leave it out'],
+    ['?template_hash_id=x', 'template_hash_id no provider that is on has templates; leave it out'],
   ])('refuses %s', async (query, error) => {
     const world = await aWorld();
 

@@ -11,8 +11,9 @@ import { errorAnswers } from '../schemas/error-body.ts';
 import { bookQueryOf, InventoryQuery } from '../schemas/inventory-query.ts';
 import { InventoryBody, OfferBody } from '../schemas/offer.ts';
 import { validatorCompilerPastHeaders } from '../validation.ts';
+import { findTemplate } from './find-template.ts';
 
-type InventoryDeps = Pick<HttpDeps, 'book'> & { readonly settings: Pick<HttpDeps['settings'], 'providers'> };
+type InventoryDeps = Pick<HttpDeps, 'book' | 'templates'> & { readonly settings: Pick<HttpDeps['settings'], 'providers'> };
 
 const JSON_TYPE = 'application/json; charset=utf-8';
 const ETag = z.object({
@@ -20,10 +21,10 @@ const ETag = z.object({
 });
 const NotModified = z.null().describe('Nothing has changed since the ETag that was sent.');
 
-/** Bodies come ready from the offer book: nothing is serialised and no provider is asked on the way of a request. */
-export const inventoryRoutes: FastifyPluginAsyncZod<InventoryDeps> = async (app, { book, settings }) => {
+/** Bodies come ready from the offer book: nothing is serialised and no provider is asked on the way of a request, but for a template that nobody remembers. */
+export const inventoryRoutes: FastifyPluginAsyncZod<InventoryDeps> = async (app, { book, templates, settings }) => {
   const known = new Set<string>(settings.providers.map(({ id }) => id));
-  const regular = remembered(bookQueryOf);
+  const regular = remembered((query) => bookQueryOf(query));
 
   app.get(
     '/api/v1/inventory',
@@ -37,22 +38,23 @@ export const inventoryRoutes: FastifyPluginAsyncZod<InventoryDeps> = async (app,
         tags: ['inventory'],
         querystring: InventoryQuery,
         headers: ETag,
-        response: { 200: InventoryBody, 304: NotModified, ...errorAnswers(400, 401, 429) },
+        response: { 200: InventoryBody, 304: NotModified, ...errorAnswers(400, 401, 404, 429, 503) },
       },
     },
     (request, reply) => {
       const { query } = request;
       for (const provider of query.provider ?? []) if (!known.has(provider)) throw providerNotFound(provider, known);
-      if (query.template_hash_id !== undefined)
-        throw invalidInput([{ field: 'template_hash_id', message: 'is not available yet; leave it out' }]);
-      const asked = regular(request.url, query);
-      const ifNoneMatch = request.headers['if-none-match'];
-      if (ifNoneMatch !== undefined) {
-        const etag = book.etag(asked);
-        if (matches(ifNoneMatch, etag)) return answer(reply, { etag });
-      }
-      const { body, etag } = book.page(asked);
-      answer(reply, { etag, body });
+      const send = (asked: BookQuery) => {
+        const ifNoneMatch = request.headers['if-none-match'];
+        if (ifNoneMatch !== undefined) {
+          const etag = book.etag(asked);
+          if (matches(ifNoneMatch, etag)) return answer(reply, { etag });
+        }
+        const { body, etag } = book.page(asked);
+        answer(reply, { etag, body });
+      };
+      if (query.template_hash_id === undefined) return send(regular(request.url, query));
+      return fittingQuery(templates, query, query.template_hash_id).then(send);
     },
   );
 
@@ -73,18 +75,24 @@ export const inventoryRoutes: FastifyPluginAsyncZod<InventoryDeps> = async (app,
     (request, reply) => {
       const id = request.params.id.trim();
       const item = book.item(offerId(id));
-      if (!item)
-        throw new BrokerError({
-          code: 'offer_not_found',
-          message: `offer not found: ${plainLine(id, 200)}`,
-          details: { offer_id: plainLine(id, 200) },
-        });
+      if (!item) throw offerNotFound(id);
       const { etag, body } = item;
       const ifNoneMatch = request.headers['if-none-match'];
       answer(reply, ifNoneMatch !== undefined && matches(ifNoneMatch, etag) ? { etag } : { etag, body });
     },
   );
 };
+
+/** For who would run a template: the offers of its provider that it fits. */
+async function fittingQuery(templates: HttpDeps['templates'], query: InventoryQuery, hashId: string): Promise<BookQuery> {
+  const field = 'template_hash_id';
+  if (templates.providers.length === 0)
+    throw invalidInput([{ field, message: 'no provider that is on has templates; leave it out' }]);
+  const { template } = await findTemplate(templates, hashId);
+  if (query.provider && !query.provider.includes(template.provider))
+    throw invalidInput([{ field, message: `is a template of ${template.provider}; name it as provider, or name none` }]);
+  return bookQueryOf(query, template);
+}
 
 const MOST_REMEMBERED = 500;
 
@@ -112,6 +120,11 @@ function answer(reply: unknown, { etag, body }: { etag: string; body?: Buffer | 
 function matches(ifNoneMatch: string, etag: string): boolean {
   if (ifNoneMatch.trim() === '*') return true;
   return ifNoneMatch.split(',').some((candidate) => candidate.trim().replace(/^W\//, '') === etag);
+}
+
+export function offerNotFound(id: string): BrokerError {
+  const shown = plainLine(id, 200);
+  return new BrokerError({ code: 'offer_not_found', message: `offer not found: ${shown}`, details: { offer_id: shown } });
 }
 
 function providerNotFound(provider: string, known: ReadonlySet<string>): BrokerError {

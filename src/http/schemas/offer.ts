@@ -4,6 +4,7 @@ import { toUsd } from '../../core/money.ts';
 import type { OfferSerialiser, OfferView, ProviderStatus } from '../../offers/offer-view.ts';
 import { pricePerGpu } from '../../offers/price-sanity.ts';
 import { soldVramGb } from '../../offers/vram.ts';
+import { countryOf } from '../../provider/country.ts';
 import { present } from '../present.ts';
 import { wireTime, wireTimeIfAny } from '../wire-time.ts';
 import { time } from './wire-values.ts';
@@ -18,6 +19,7 @@ export const OfferBody = z
     vram_gb: z.int().describe('GB of each GPU, by the size that the card is sold by.'),
     price_per_hour: z.number().describe('US dollars an hour for the whole offer with its disk_gb, fees included.'),
     location: z.string(),
+    country: z.string().optional().describe('Where it names one: two letters of ISO 3166-1.'),
     reliability: z.number().describe('0 to 1, as the provider tells.'),
     available: z.boolean().describe('False when somebody has it; such an offer is found by its id only.'),
     max_duration_hours: z.int().describe('The longest rental that the provider allows, hours; 0 for no limit.'),
@@ -27,8 +29,16 @@ export const OfferBody = z
       .describe('How likely a session on it is to succeed, 0 to 1, recent failures considered.'),
     cuda_version: z.number().optional(),
     machine_id: z.string().optional().describe('The machine behind it, where the provider tells.'),
-    interruptible: z.boolean().optional().describe('True when the provider may take it back at any time; else absent.'),
-    min_bid: z.number().optional().describe('US dollars an hour.'),
+    interruptible: z
+      .boolean()
+      .optional()
+      .describe(
+        'True when it goes to whoever bids more, at any time and without notice; price_per_hour is then the least. Else absent.',
+      ),
+    min_bid: z
+      .number()
+      .optional()
+      .describe('The least that may be bid, US dollars an hour for the whole offer without its disk; not the bid to beat.'),
     simulated: z.boolean().describe('True when it exists in this process only.'),
     price_per_gpu: z.number().describe('US dollars an hour.'),
     cpu_cores: z.number(),
@@ -70,13 +80,13 @@ export const InventoryBody = z
 
 /** Makes the JSON of an offer and of a provider's status, once for each change. */
 export const offerSerialiser: OfferSerialiser = {
-  offer: (view) => JSON.stringify(offerToWire(view)),
+  offer: (view) => JSON.stringify(offerFields(view)), // which leaves out what is undefined
   provider: (status) => JSON.stringify(statusToWire(status)),
 };
 
-function offerToWire({ offer, availabilityConfidence, observedAt, simulated, available }: OfferView): OfferBody {
-  const observed = wireTime(observedAt);
-  return present({
+function offerFields({ offer, availabilityConfidence, observedAt, simulated, available }: OfferView) {
+  const observed = timeOf(observedAt);
+  return {
     id: offer.id,
     provider: offer.provider,
     provider_id: offer.providerOfferId,
@@ -85,6 +95,7 @@ function offerToWire({ offer, availabilityConfidence, observedAt, simulated, ava
     vram_gb: soldVramGb(offer.vramMib),
     price_per_hour: toUsd(offer.priceMicrosPerHour),
     location: offer.location,
+    country: placeOf(offer.location),
     reliability: offer.reliability,
     available,
     max_duration_hours: Math.floor((offer.maxDurationMs ?? 0) / HOUR_MS),
@@ -103,7 +114,30 @@ function offerToWire({ offer, availabilityConfidence, observedAt, simulated, ava
     max_disk_gb: offer.maxDiskGb,
     disk_price_per_gb_hour: toUsd(offer.diskMicrosPerGbHour),
     observed_at: observed,
-  });
+  } satisfies Fields<OfferBody>;
+}
+
+type Fields<Body> = { readonly [Name in keyof Body]: Body[Name] | undefined };
+
+/** Thousands of offers of one listing have one time and few places. */
+const timeOf = lastOf(wireTime);
+const MOST_PLACES = 2_000;
+const countries = new Map<string, string | undefined>();
+
+function placeOf(location: string): string | undefined {
+  if (countries.has(location)) return countries.get(location);
+  if (countries.size >= MOST_PLACES) countries.clear();
+  const country = countryOf(location);
+  countries.set(location, country);
+  return country;
+}
+
+function lastOf<Input, Output>(compute: (input: Input) => Output): (input: Input) => Output {
+  let last: { readonly input: Input; readonly output: Output } | undefined;
+  return (input) => {
+    if (last === undefined || last.input !== input) last = { input, output: compute(input) };
+    return last.output;
+  };
 }
 
 function statusToWire({ id, simulated, observedAt, offers, dropped, stale, error }: ProviderStatus) {

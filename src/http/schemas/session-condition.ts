@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { EpochMs } from '../../core/clock.ts';
-import type { SessionRecord } from '../../sessions/session-record.ts';
+import { needsTunnel, type SessionRecord } from '../../sessions/session-record.ts';
 import { present } from '../present.ts';
 import { wireTimeIfAny } from '../wire-time.ts';
 import { time } from './wire-values.ts';
@@ -10,6 +10,7 @@ const CONDITIONS = [
   'ready',
   'idle',
   'create_unknown',
+  'tunnel_awaited',
   'destroy_unconfirmed',
   'destroy_accepted',
   'destroy_verified',
@@ -20,7 +21,7 @@ export const ConditionBody = z
     type: z
       .enum(CONDITIONS)
       .describe(
-        'created: a provider accepted the create. ready: SSH is proven. idle: nobody uses it. create_unknown: nobody knows yet whether the create happened. destroy_unconfirmed: destroy is repeated until the provider says gone. destroy_accepted: the provider said gone. destroy_verified: still gone after the observation window.',
+        'created: a provider accepted the create. ready: SSH is proven. idle: nobody uses it. create_unknown: nobody knows yet whether the create happened. tunnel_awaited: its machine can only be reached through a port of the broker, and none is free. destroy_unconfirmed: destroy is repeated until the provider says gone. destroy_accepted: the provider said gone. destroy_verified: still gone after the observation window.',
       ),
     since: time.optional(),
     message: z.string().optional(),
@@ -43,6 +44,8 @@ export function conditionsOf({ session, attempts }: SessionRecord): Condition[] 
     const name = `attempt ${attempt.ordinal}`;
     if (attempt.state === 'unknown')
       add('create_unknown', attempt.intentAt, `${name}: looking for its tag at ${attempt.provider}`);
+    if (attempt.state === 'live' && needsTunnel(attempt) && session.sshPort === null && session.error !== null)
+      add('tunnel_awaited', null, `${name}: ${session.error}`);
     if (attempt.state === 'destroying')
       add('destroy_unconfirmed', attempt.destroyRequestedAt, `${name}: destroy was sent ${attempt.destroyTries} times so far`);
   }

@@ -34,12 +34,16 @@ const requirements = {
   min_vram: z.number().min(0).max(1_000_000).optional().describe('Instead of offer_id: GB of each GPU at least.'),
   gpu_count: z.int().min(0).max(1_000).optional().describe('Instead of offer_id: exactly so many GPUs.'),
   provider: oneOrMore(line(64, 1)).optional().describe('Instead of offer_id: one of these providers.'),
-  location: oneOrMore(line(200, 1)).optional().describe('Instead of offer_id: a part of the location, in any case.'),
+  location: oneOrMore(line(200, 1))
+    .optional()
+    .describe('Instead of offer_id: a country in two letters (US), or a part of the location, in any case.'),
   min_reliability: z.number().min(0).max(1).optional().describe('Instead of offer_id: 0 to 1.'),
   interruptible: z
     .boolean()
     .optional()
-    .describe('Instead of offer_id: whether it must, or must not, be one that the provider may take back.'),
+    .describe(
+      'Instead of offer_id. true: one that goes to whoever bids more, at any time and without notice. Never picked unless asked for.',
+    ),
 };
 
 /** The fields that say what is needed; none of them stands beside offer_id. max_price stands beside both. */
@@ -53,6 +57,14 @@ export const SessionRequest = z
       .describe('An offer of the inventory. Without it the broker chooses by what is needed: gpu_type, min_vram and so on.'),
     ...requirements,
     max_price: price.optional().describe('US dollars an hour for the whole offer with the disk; 0 sets no limit.'),
+    bid_price: z
+      .number()
+      .positive()
+      .max(HIGHEST_PRICE)
+      .optional()
+      .describe(
+        "For an interruptible offer: US dollars an hour for the whole offer without its disk, which is what you pay. At least the offer's min_bid, with the disk at most max_price. Unless given, min_bid and a margin.",
+      ),
     workload_type: z.enum(WORKLOAD_TYPES).optional().describe('A note; ssh unless given.'),
     reservation_hours: z
       .number()
@@ -77,7 +89,12 @@ export const SessionRequest = z
       .refine((entries) => Object.keys(entries).length <= 50, 'must have at most 50 entries')
       .optional()
       .describe("The consumer's own notes."),
-    disk_gb: z.int().min(0).max(1_000_000).optional().describe("GB; 0 or absent for the offer's own."),
+    disk_gb: z
+      .int()
+      .min(0)
+      .max(1_000_000)
+      .optional()
+      .describe("GB; 0 or absent for what model_id or the template needs, else for the offer's own."),
     on_start_cmd: lines(65_536).optional().describe('A script that runs at boot.'),
     ssh_timeout_minutes: z
       .int()
@@ -97,9 +114,17 @@ export const SessionRequest = z
       .optional()
       .describe('destroy. preserve is accepted, does nothing, and is answered with a warning.'),
     launch_mode: onlyDefault(['', 'ssh'], 'entrypoint is not available yet; leave it out or send ssh').describe('ssh.'),
-    model_id: onlyDefault([''], 'is not available yet; leave it out').describe('Not available yet.'),
-    quantization: onlyDefault([''], 'is not available yet; leave it out').describe('Not available yet.'),
-    template_hash_id: onlyDefault([''], 'is not available yet; leave it out and name an image').describe('Not available yet.'),
+    model_id: line(256)
+      .optional()
+      .describe('The model that will be run, such as meta-llama/Llama-3.1-8B: the disk is sized for it. Nothing is installed.'),
+    quantization: line(64).optional().describe('How the model is packed, such as FP8, AWQ or INT4; it counts for the disk.'),
+    template_hash_id: z
+      .string()
+      .regex(/^[A-Za-z0-9_-]{0,128}$/, 'must be a hash_id of GET /api/v1/templates')
+      .optional()
+      .describe(
+        "A template of the offer's provider: it gives the image, the boot script and the disk that the request leaves out, and its variables stand beside env.",
+      ),
     exposed_ports: z
       .array(z.int())
       .max(0, 'is not available yet; leave it out, and reach ports through ssh -L')

@@ -6,6 +6,7 @@ import type { Attempt } from '../../db/tables.ts';
 import { soldVramGb } from '../../offers/vram.ts';
 import type { SessionRecord } from '../../sessions/session-record.ts';
 import { actionsOf, SESSION_STATUSES } from '../../sessions/session-state.ts';
+import { termsOf } from '../../sessions/terms.ts';
 import { present } from '../present.ts';
 import { wireTime, wireTimeIfAny } from '../wire-time.ts';
 import { conditionsOf, ConditionBody } from './session-condition.ts';
@@ -51,10 +52,14 @@ export const SessionBody = z
     gpu_count: z.int(),
     vram_gb: z.int().describe('GB of each GPU.'),
     disk_gb: z.int(),
-    price_per_hour: z.number().describe('US dollars.'),
+    price_per_hour: z.number().describe('US dollars; of an interruptible one with the bid, not the floor.'),
+    interruptible: z.boolean().optional().describe('True when its offer goes to whoever bids more; else absent.'),
+    bid_price: z.number().optional().describe('What is bid, US dollars an hour without the disk.'),
     workload_type: z.string(),
     launch_mode: z.string().optional(),
-    template_hash_id: z.string().optional(),
+    model_id: z.string().optional().describe('The model that the disk was sized for.'),
+    quantization: z.string().optional(),
+    template_hash_id: z.string().optional().describe('The template that was asked for.'),
     ssh_host: z.string().optional(),
     ssh_port: z.int().optional(),
     ssh_user: z.string().optional(),
@@ -116,10 +121,16 @@ export function sessionToWire({ session, attempts }: SessionRecord, bill: Bill):
     vram_gb: soldVramGb(session.vramMib),
     disk_gb: session.diskGb,
     price_per_hour: toUsd(session.priceMicrosPerHour),
+    interruptible: session.offer.interruptible || undefined,
+    bid_price: bidOf(session),
     workload_type: session.workloadType,
     launch_mode: request.launchMode,
-    ssh_host: session.sshHost ?? undefined,
-    ssh_port: session.sshPort ?? undefined,
+    model_id: request.modelId,
+    quantization: request.quantization,
+    template_hash_id: request.templateHashId,
+    // a tunnel's address stands there before it leads to a proven machine
+    ssh_host: session.runningAt === null ? undefined : (session.sshHost ?? undefined),
+    ssh_port: session.runningAt === null ? undefined : (session.sshPort ?? undefined),
     ssh_user: session.sshUser ?? undefined,
     ssh_host_key: session.sshHostKey ?? undefined,
     ssh_command: sshCommandOf(session),
@@ -150,6 +161,11 @@ export function sessionToWire({ session, attempts }: SessionRecord, bill: Bill):
     warnings: session.warnings.length > 0 ? [...session.warnings] : undefined,
     version: session.version,
   });
+}
+
+function bidOf({ offer, request }: SessionRecord['session']): number | undefined {
+  const { bidMicrosPerHour } = termsOf(offer, request) ?? {};
+  return bidMicrosPerHour === undefined ? undefined : toUsd(bidMicrosPerHour);
 }
 
 function attemptToWire(attempt: Attempt): z.infer<typeof AttemptBody> {

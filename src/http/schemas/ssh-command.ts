@@ -11,5 +11,10 @@ export function sshCommandOf({
   sshUser,
 }: Pick<Session, 'status' | 'sshHost' | 'sshPort' | 'sshUser'>): string | undefined {
   if (status !== 'running' || sshHost === null || sshPort === null || sshUser === null) return undefined;
-  return USER.test(sshUser) && HOST.test(sshHost) ? `ssh -p ${sshPort} ${sshUser}@${sshHost}` : undefined;
+  return isPlainLogin({ user: sshUser, host: sshHost }) ? `ssh -p ${sshPort} ${sshUser}@${sshHost}` : undefined;
+}
+
+/** Whether a user and a host, which providers name, can stand in a command line or a configuration file and mean nothing else there. */
+export function isPlainLogin({ user, host }: { readonly user: string; readonly host: string }): boolean {
+  return USER.test(user) && HOST.test(host);
 }

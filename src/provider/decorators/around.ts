@@ -19,7 +19,7 @@ export type Proceed<Result> = (options: CallOptions) => Promise<Result>;
 
 /** The same provider with `around` round every call. Optional members exist where the provider has them; what is thrown at once becomes a rejection. */
 export function aroundEveryCall(provider: Provider, around: Around): Provider {
-  const { ensureSshKeys, removeSshKeys, dialSsh, balance, close } = provider;
+  const { ensureSshKeys, removeSshKeys, dialSsh, balance, templates, charges, close } = provider;
   return {
     id: provider.id,
     capabilities: provider.capabilities,
@@ -54,6 +54,14 @@ export function aroundEveryCall(provider: Provider, around: Around): Provider {
     }),
     ...(balance && {
       balance: (options) => around({ operation: 'GetBalance', options }, async (inner) => balance.call(provider, inner)),
+    }),
+    ...(templates && {
+      templates: (query, options) =>
+        around({ operation: 'ListTemplates', options }, async (inner) => templates.call(provider, query, inner)),
+    }),
+    ...(charges && {
+      charges: (query, options) =>
+        around({ operation: 'ListCharges', options }, async (inner) => charges.call(provider, query, inner)),
     }),
     ...(close && { close: () => close.call(provider) }),
   };

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { FakeClock } from '../../../test/support/fake-clock.ts';
-import { anOffer } from '../../../test/support/in-memory-account.ts';
+import { anOffer, aTemplate } from '../../../test/support/in-memory-account.ts';
 import { createInMemoryProvider } from '../../../test/support/in-memory-provider.ts';
 import { recordingLog } from '../../../test/support/log.ts';
 import { aCreateRequest, aTag, uncancelled } from '../../../test/support/provider-calls.ts';
@@ -144,11 +144,15 @@ describe('decorate', () => {
     const { provider, account } = aDecoratedMarket({
       ensureSshKeys: async (...args) => void closed.push(args.slice(0, 2)),
       close: async () => void closed.push('closed'),
+      charges: async ({ until }) => ({ charges: [], observedAt: until, dropped: 0, roundingMicros: 0 }),
     });
     const id = account.plant();
+    account.templates = [aTemplate()];
 
     await provider.ensureSshKeys?.(id, ['ssh-ed25519 AAAA'], uncancelled);
     expect(await provider.balance?.(uncancelled)).toBe(100_000_000);
+    expect(await provider.templates?.({ hashId: 'abcd0001' }, uncancelled)).toMatchObject({ templates: [{ id: 1 }] });
+    expect(await provider.charges?.({ from: 1, until: 2 }, uncancelled)).toMatchObject({ observedAt: 2 });
     await provider.close?.();
 
     expect(closed).toEqual([[id, ['ssh-ed25519 AAAA']], 'closed']);

@@ -10,7 +10,7 @@ import type { ProviderCall } from './around.ts';
 export interface CallTimeouts {
   /** Lists, reads and checks, milliseconds. */
   readonly readMs: number;
-  /** The list of all instances, whole: an account's pages come one after the other. */
+  /** The lists of all instances and of charges, whole: an account's pages come one after the other. */
   readonly listMs: number;
   readonly destroyMs: number;
   /** Attaching keys and dialling an instance, milliseconds. */
@@ -77,11 +77,13 @@ function timeLimitMs({ operation }: ProviderCall, { capabilities }: Provider, ti
     case 'DialSsh':
       return timeouts.accessMs;
     case 'ListAllInstances':
+    case 'ListCharges':
       return timeouts.listMs;
     case 'ListOffers':
     case 'GetInstanceStatus':
     case 'Check':
     case 'GetBalance':
+    case 'ListTemplates':
       return timeouts.readMs;
     default:
       return assertNever(operation, 'operation');

@@ -24,6 +24,8 @@ const READS: ReadonlySet<ProviderOperation> = new Set([
   'GetInstanceStatus',
   'Check',
   'GetBalance',
+  'ListTemplates',
+  'ListCharges',
 ]);
 
 /**

@@ -15,7 +15,8 @@ import { START, aMarketOffer, aSession } from '../fixtures/session-records.ts';
 import type { OfferDesk } from '../offer-desk.ts';
 import { createSessionChanges, type SessionChange } from '../session-changes.ts';
 import { createSessionRepository } from '../session-repository.ts';
-import { bodyHashOf, createRequestSession, type SessionOrder } from './request-session.ts';
+import { bodyHashOf, createRequestSession } from './request-session.ts';
+import type { SessionOrder } from './session-order.ts';
 
 /** The offer desk over real claims; what it lists is the test's. */
 function aDesk(store: Store, listed: readonly Offer[]) {
@@ -23,6 +24,7 @@ function aDesk(store: Store, listed: readonly Offer[]) {
   const changed: string[] = [];
   const desk: OfferDesk = {
     find: (id) => listed.find((offer) => offer.id === id),
+    beyond: () => [],
     candidates: () => listed,
     *claim({ offer, sessionId, consumerId, at }) {
       return (yield* claims.claim({ offerId: offer.id, units: offer.units, sessionId, consumerId, at })) !== undefined;
@@ -78,6 +80,7 @@ describeEachStore('request a session', (open) => {
     const deps = {
       sessions,
       offers: desk,
+      templates: { providers: [], find: async () => undefined },
       envelope: createEnvelope(new Secret(randomBytes(32))),
       changes,
       clock,

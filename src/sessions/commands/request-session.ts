@@ -7,30 +7,19 @@ import type { Ids, SecretId, SessionId } from '../../core/ids.ts';
 import { toUsd } from '../../core/money.ts';
 import { generateSshKeyPair } from '../../core/openssh-key-pair.ts';
 import { Secret } from '../../core/secret.ts';
-import type { SecretRow, Session, StoredRequest } from '../../db/tables.ts';
+import type { SecretRow, Session } from '../../db/tables.ts';
 import type { Offer } from '../../provider/offer.ts';
 import type { OfferId } from '../../provider/ids.ts';
-import { termsOf, type OfferDesk } from '../offer-desk.ts';
+import type { OfferDesk } from '../offer-desk.ts';
 import type { SessionChanges } from '../session-changes.ts';
 import type { SessionRecord } from '../session-record.ts';
 import type { SessionRepository } from '../session-repository.ts';
-
-/** What a consumer asks for, in inside units; the HTTP layer has checked each field by itself. */
-export interface SessionOrder {
-  readonly consumerId: string;
-  readonly name?: string;
-  readonly workloadType: string;
-  readonly request: StoredRequest;
-  readonly reservationMinutes: number;
-  readonly idleThresholdMinutes: number;
-  /** `type base64`, parsed and re-serialised; absent: the broker makes a pair. */
-  readonly sshPublicKey?: string;
-  readonly metadata: Readonly<Record<string, string>>;
-  readonly warnings: readonly string[];
-  /** How many create calls at most, over all offers. */
-  readonly maxAttempts: number;
-  readonly idempotency?: { readonly key: string; readonly bodyHash: string };
-}
+import type { SessionOrder } from './session-order.ts';
+import { withTemplate, type TemplateFinder } from './session-template.ts';
+import { abilityRefusal } from '../provider-abilities.ts';
+import { termsOf, type Terms } from '../terms.ts';
+import { bidRefusal } from './bid-refusal.ts';
+import { withModelDisk } from './model-disk.ts';
 
 export interface RequestedSession {
   readonly record: SessionRecord;
@@ -43,6 +32,7 @@ export interface RequestedSession {
 export interface RequestSessionDeps {
   readonly sessions: Pick<SessionRepository, 'insert' | 'find' | 'findIdempotent' | 'findSecret'>;
   readonly offers: OfferDesk;
+  readonly templates: TemplateFinder;
   readonly envelope: Pick<Envelope, 'seal' | 'open'>;
   readonly changes: SessionChanges;
   readonly clock: Pick<Clock, 'now'>;
@@ -52,16 +42,17 @@ export interface RequestSessionDeps {
 
 /**
  * Stores a session: everything that was asked, a claim on its offer, its keys and its idempotency key in one transaction.
- * No provider is called. Throws BrokerError: offer_not_found, stale_inventory, duplicate_session, no_capacity, price_changed,
- * insufficient_disk, idempotency_mismatch.
+ * No provider is called but for a template that is not remembered. Throws BrokerError: offer_not_found, stale_inventory, duplicate_session, no_capacity, price_changed,
+ * insufficient_disk, idempotency_mismatch, invalid_request (a bid that does not fit the named offer).
  */
 export function createRequestSession(deps: RequestSessionDeps) {
   const { sessions, offers, changes, clock, ids } = deps;
 
-  return async function requestSession(order: SessionOrder): Promise<RequestedSession> {
+  return async function requestSession(asked: SessionOrder): Promise<RequestedSession> {
     const earlier =
-      order.idempotency && (await sessions.findIdempotent({ consumerId: order.consumerId, key: order.idempotency.key }));
-    if (earlier && earlier.expiresAt > clock.now()) return joinEarlier(deps, order, earlier);
+      asked.idempotency && (await sessions.findIdempotent({ consumerId: asked.consumerId, key: asked.idempotency.key }));
+    if (earlier && earlier.expiresAt > clock.now()) return joinEarlier(deps, asked, earlier);
+    const order = withModelDisk(deps, await withTemplate(deps, asked), asked.request.diskGb);
 
     const id = ids.session();
     const keys = makeKeys(deps, order, id);
@@ -99,7 +90,7 @@ export function createRequestSession(deps: RequestSessionDeps) {
 
 interface Choice {
   readonly offer: Offer;
-  readonly terms: { readonly diskGb: number; readonly priceMicrosPerHour: number };
+  readonly terms: Terms;
 }
 
 /** The order in which offers are tried: the one that was named, or those that fit. */
@@ -107,13 +98,17 @@ function choose(offers: OfferDesk, { request }: SessionOrder, now: number): read
   if (request.offerId === undefined) {
     const found = offers.candidates(request, { exclude: { offerIds: [], machineIds: [], providers: [] }, now });
     return found.flatMap((offer) => {
-      const terms = termsOf(offer, request.diskGb);
+      const terms = termsOf(offer, request);
       return terms ? [{ offer, terms }] : [];
     });
   }
   const offer = offers.find(request.offerId);
   if (!offer) throw offerNotFound(request.offerId);
-  const terms = termsOf(offer, request.diskGb);
+  const beyond = offers.beyond(offer, request);
+  if (beyond.length > 0) throw abilityRefusal(offer, beyond);
+  const refusedBid = bidRefusal(offer, request);
+  if (refusedBid) throw refusedBid;
+  const terms = termsOf(offer, request);
   if (!terms) throw insufficientDisk(offer, request.diskGb);
   const { maxPriceMicrosPerHour: cap } = request;
   if (cap !== undefined && terms.priceMicrosPerHour > cap)
@@ -163,7 +158,7 @@ interface NewSessionParts extends Keys {
   readonly order: SessionOrder;
   readonly id: SessionId;
   readonly offer: Offer;
-  readonly terms: { diskGb: number; priceMicrosPerHour: number };
+  readonly terms: Terms;
   readonly now: number;
   readonly hardMaxMs: number;
 }

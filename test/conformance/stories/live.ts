@@ -39,7 +39,7 @@ export const liveStories: readonly Story[] = [
       const record = await world.rent();
       const { instanceId } = world.attemptOf(record);
       assert.ok(instanceId, 'what runs has an id');
-      world.market.preempt?.(instanceId);
+      await world.market.controls.preempt?.(instanceId);
       const ended = await world.untilEnded(record.session.id);
       world.sure(ended.session.reason === 'instance_stopped', `not ${ended.session.reason}`);
       assert.deepEqual(world.living(), []);

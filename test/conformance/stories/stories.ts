@@ -1,12 +1,13 @@
 import { WorldClock } from '../../support/world.ts';
 import { beginStories } from './begin.ts';
+import { bidStories } from './bid.ts';
 import { liveStories } from './live.ts';
 import { manyStories } from './many.ts';
 import { proveStories } from './prove.ts';
 import { Spoilt, type Mood, type OpenMarket, type Story, type StoryMarket } from './story.ts';
 import { openStoryWorld, type Sums } from './story-world.ts';
 
-export const STORIES: readonly Story[] = [...beginStories, ...liveStories, ...proveStories, ...manyStories];
+export const STORIES: readonly Story[] = [...beginStories, ...liveStories, ...bidStories, ...proveStories, ...manyStories];
 
 const MOODS: readonly Mood[] = ['calm', 'default', 'stress'];
 

@@ -48,9 +48,6 @@ export interface StoryMarket {
   readonly troubles: readonly Trouble[];
   /** A create that is refused in words and carried out all the same. */
   readonly makeInSpite?: (how: 'told' | 'untold') => void;
-  /** The vendor takes the machine away from a running instance, or its host dies. */
-  readonly preempt?: (id: InstanceId) => void;
-  readonly goOffline?: (id: InstanceId) => void;
   /** From now on the key is refused; and again taken. */
   readonly revokeKey?: () => void;
   readonly restoreKey?: () => void;

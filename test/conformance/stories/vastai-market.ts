@@ -45,8 +45,6 @@ export const openVastMarket: OpenMarket = async ({ clock, seed, mood }) => {
         kind: 'outcome',
         outcome: how === 'told' ? 'refused-with-contract' : 'refused-without-id',
       }),
-    preempt: (id) => emulator.preempt(Number(id)),
-    goOffline: (id) => emulator.goOffline(Number(id)),
     revokeKey: () => emulator.revokeKey(emulator.apiKey),
     restoreKey: () => emulator.restoreKey(emulator.apiKey),
     spendQuota: () => account.spendQuota(),

@@ -9,6 +9,8 @@ export interface Agenda {
   /** Returns how to call it off. */
   at(dueAt: EpochMs, run: () => void): () => void;
   settle(): void;
+  /** When the next entry is due; undefined when nothing is planned. */
+  nextDueAt(): EpochMs | undefined;
   clear(): void;
 }
 
@@ -45,6 +47,7 @@ export function createAgenda(clockNow: () => EpochMs): Agenda {
         }
       }
     },
+    nextDueAt: () => entries[0]?.dueAt,
     clear() {
       entries = [];
     },

@@ -6,10 +6,13 @@ export interface EmulatedGpu {
   readonly driver: string;
   readonly cuda: string;
   readonly utilisationPercent: number;
+  /** What `nvidia-smi` says instead of any answer: a driver that is half installed. */
+  readonly failure?: string;
 }
 
 /** The table's head, `-L`, or `--query-gpu=… --format=csv…`, as far as a probe reads them. */
 export function nvidiaSmi(command: string, gpu: EmulatedGpu): { readonly code: number; readonly output: string } {
+  if (gpu.failure !== undefined) return { code: 18, output: `${gpu.failure}\n` };
   if (gpu.count === 0) return { code: 6, output: 'No devices were found\n' };
   const fields = /--query-gpu[= ]([\w.,]+)/.exec(command)?.[1]?.split(',');
   if (fields !== undefined) {

@@ -4,7 +4,8 @@ import type { Clock, EpochMs } from '../../../src/core/clock.ts';
 export interface EmulatorClock {
   now(): EpochMs;
   advance(ms: number): void;
-  sleep(ms: number): Promise<void>;
+  /** Ends early, and rejects, when the signal aborts. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 
 export function createEmulatorClock(base: Clock, speed = 1): EmulatorClock {
@@ -16,6 +17,6 @@ export function createEmulatorClock(base: Clock, speed = 1): EmulatorClock {
       if (!(ms >= 0)) throw new RangeError(`time only goes on: advance by 0 ms or more, not ${ms}`);
       addedMs += ms;
     },
-    sleep: (ms) => base.sleep(ms / speed),
+    sleep: (ms, signal) => base.sleep(ms / speed, signal),
   };
 }

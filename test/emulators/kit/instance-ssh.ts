@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import net from 'node:net';
 import ssh2 from 'ssh2';
 import type { AuthContext, Connection, ServerChannel } from 'ssh2';
-import { generateSshKeyPair } from '../../../src/core/openssh-key-pair.ts';
+import { generateSshKeyPair, type SshKeyPair } from '../../../src/core/openssh-key-pair.ts';
 import {
   formatHandOffAnswer,
   formatSample,
@@ -22,25 +22,42 @@ export interface SshInstance {
   readonly user: string;
   /** The login user's file; a hand-off rewrites it in place. */
   readonly authorizedKeys: string[];
+  /** Who else may log in, each with a file of their own. */
+  readonly otherUsers?: ReadonlyMap<string, string[]>;
   gpu(): EmulatedGpu | undefined;
 }
 
 export type SshRoute = 'proxy' | 'direct';
 
+export interface SshPlace {
+  readonly host: string;
+  readonly port: number;
+}
+
+const FREE_PORT: SshPlace = { host: '127.0.0.1', port: 0 };
+
 export interface InstanceSsh {
   readonly ports: Readonly<Record<SshRoute, number>>;
+  readonly places: Readonly<Record<SshRoute, SshPlace>>;
+  readonly hostKey: SshKeyPair;
   /** Hangs up on everybody on this route, as a stop or a reboot does. */
   hangUp(): void;
   close(): Promise<void>;
 }
 
-/** Two real listeners on loopback, one a route, with one host key. A port is the instance's from create to destroy, whatever answers on it. */
-export async function openInstanceSsh(instance: SshInstance): Promise<InstanceSsh> {
-  const hostKey = generateSshKeyPair();
+/**
+ * Two real listeners on loopback, one a route, with one host key. A port is the instance's from create to destroy, whatever answers on it.
+ * A route takes the first of its wished places that can be had, else a free port. An instance that comes back elsewhere brings its host key.
+ */
+export async function openInstanceSsh(
+  instance: SshInstance,
+  wishes: Partial<Record<SshRoute, readonly SshPlace[]>> = {},
+  hostKey: SshKeyPair = generateSshKeyPair(),
+): Promise<InstanceSsh> {
   const sockets = new Set<net.Socket>();
   const connections = new Set<Connection>();
   const ssh = new ssh2.Server({ hostKeys: [hostKey.privateKey] }, (connection) => serve(connection, instance, connections));
-  const listen = async (route: SshRoute) => {
+  const listenAt = async (route: SshRoute, { host, port }: SshPlace) => {
     const server = net.createServer({ noDelay: true }, (socket) => {
       sockets.add(socket);
       socket.on('error', () => {}).on('close', () => sockets.delete(socket));
@@ -49,16 +66,25 @@ export async function openInstanceSsh(instance: SshInstance): Promise<InstanceSs
       else if (stage === 'speaking') ssh.injectSocket(socket);
       else socket.resume();
     });
-    server.listen(0, '127.0.0.1');
+    server.listen(port, host);
     await once(server, 'listening');
     return server;
+  };
+  const listen = async (route: SshRoute) => {
+    for (const place of wishes[route] ?? []) {
+      const server = await listenAt(route, place).catch(() => undefined); // taken, or not ours to take
+      if (server !== undefined) return server;
+    }
+    return listenAt(route, FREE_PORT);
   };
   const servers = { proxy: await listen('proxy'), direct: await listen('direct') };
   const hangUp = () => {
     for (const socket of sockets) socket.destroy();
   };
   return {
-    ports: { proxy: portOf(servers.proxy), direct: portOf(servers.direct) },
+    ports: { proxy: placeOf(servers.proxy).port, direct: placeOf(servers.direct).port },
+    places: { proxy: placeOf(servers.proxy), direct: placeOf(servers.direct) },
+    hostKey,
     hangUp,
     async close() {
       hangUp();
@@ -67,18 +93,23 @@ export async function openInstanceSsh(instance: SshInstance): Promise<InstanceSs
   };
 }
 
-function portOf(server: net.Server): number {
+function placeOf(server: net.Server): SshPlace {
   // holds because the server listens on TCP
-  return (server.address() as net.AddressInfo).port;
+  const { address, port } = server.address() as net.AddressInfo;
+  return { host: address, port };
 }
 
-function serve(connection: Connection, instance: SshInstance, connections: Set<Connection>): void {
+function serve(connection: Connection, host: SshInstance, connections: Set<Connection>): void {
   connections.add(connection);
   let line = '';
+  let instance = host;
   connection.on('authentication', (attempt) => {
-    const found = attempt.username === instance.user ? lineOf(attempt, instance.authorizedKeys) : undefined;
+    const user = attempt.username;
+    const authorizedKeys = user === host.user ? host.authorizedKeys : (host.otherUsers?.get(user) ?? []);
+    const found = lineOf(attempt, authorizedKeys);
     if (found === undefined) return attempt.reject(['publickey']);
     line = found;
+    instance = { ...host, user, authorizedKeys };
     attempt.accept();
   });
   connection.on('error', () => {}); // a client that hangs up is none of ours
@@ -114,7 +145,8 @@ interface Printed {
   readonly output: string;
 }
 
-function runCommand(command: string, instance: SshInstance, sshConnections: number): Printed {
+function runCommand(order: string, instance: SshInstance, sshConnections: number): Printed {
+  const command = order.replace(/^sudo (-n )?/, '');
   const handOff = parseHandOffCommand(command);
   if (handOff !== undefined) return rewriteKeys(handOff, instance.authorizedKeys);
   const gpu = instance.gpu();

@@ -1,0 +1,139 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { instanceId } from '../../src/provider/ids.ts';
+import { uncancelled } from '../../test/support/provider-calls.ts';
+import { killRefused, TASK } from './fixtures/bodies.ts';
+import {
+  makeWorld,
+  openPort,
+  rowsOf,
+  startScriptedHost,
+  type HakuWorld,
+  type Reply,
+  type ScriptedHost,
+} from './fixtures/scripted-host.ts';
+
+const SECOND_MS = 1_000;
+const MINUTE_MS = 60_000;
+const closers: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0)) await close();
+});
+
+async function aWorld(routes: Readonly<Record<string, Reply>>): Promise<HakuWorld> {
+  const world = await makeWorld(routes);
+  closers.push(world.host.close);
+  return world;
+}
+
+/** The container's published port: open for as long as the container is there. */
+async function aContainer() {
+  const container = await openPort();
+  closers.push(container.close);
+  return container;
+}
+
+async function aRunner(reply: Reply): Promise<ScriptedHost> {
+  const runner = await startScriptedHost({ 'POST /kill': reply });
+  closers.push(runner.close);
+  return runner;
+}
+
+const KILL = `POST /kill/${TASK}`;
+const refused = (state: string): Reply => ({ status: 409, json: killRefused(state) });
+const destroy = (world: HakuWorld) => world.provider.destroyInstance(instanceId(TASK), uncancelled);
+const got = async (world: HakuWorld) => (await world.provider.getInstance(instanceId(TASK), uncancelled))?.state;
+const listed = async (world: HakuWorld) => (await world.provider.listInstances(uncancelled)).map(({ state }) => state);
+
+describe('what the Host has given up', () => {
+  const killed: Reply = { json: { message: 'Kill processed.' } };
+
+  it('HAKU-9.25: a lost VPS has failed, is ended by the Runner’s own route with its id as a bare number, and is gone when its port is', async () => {
+    const container = await aContainer();
+    const runner = await aRunner(killed);
+    const world = await aWorld({ ...rowsOf({ ssh_port: container.port }, { url: runner.url }), [KILL]: refused('lost') });
+    await got(world);
+    world.host.say(rowsOf({ status: 'lost' }, { url: runner.url }));
+
+    expect([await got(world), await listed(world)]).toEqual(['failed', ['failed']]);
+    expect(await destroy(world)).toBe('destroying');
+    expect(runner.asked.map(({ text }) => text)).toEqual([`{"task_id":${TASK}}`]);
+    await container.close();
+
+    expect(await destroy(world)).toBe('gone');
+    expect(await got(world)).toBeUndefined();
+  });
+
+  it('HAKU-9.25: a lost VPS is never gone because its old port is refused: a machine that was started again gives another', async () => {
+    const runner = await aRunner({ status: 500, text: 'x' });
+    const world = await aWorld({ ...rowsOf({ status: 'lost' }, { url: runner.url }), [KILL]: refused('lost') });
+
+    expect(await got(world)).toBe('failed');
+    await world.clock.advance(60 * MINUTE_MS);
+
+    expect(await got(world)).toBe('failed');
+    expect(await destroy(world)).toBe('destroying');
+  });
+
+  it('a lost VPS whose container somebody removed by hand, so that the Runner fails for ever, is gone when its port is refused', async () => {
+    const container = await aContainer();
+    const runner = await aRunner({ status: 500, text: 'x' });
+    const world = await aWorld({ ...rowsOf({ ssh_port: container.port }, { url: runner.url }), [KILL]: refused('lost') });
+    await got(world);
+    world.host.say(rowsOf({ status: 'lost' }, { url: runner.url }));
+    expect(await destroy(world)).toBe('destroying');
+    await container.close();
+    await destroy(world);
+    await world.clock.advance(15 * SECOND_MS);
+
+    expect(await destroy(world)).toBe('gone');
+  });
+
+  it('HAKU-9.26: a paused VPS, which the Host refuses to kill, is ended by its machine', async () => {
+    const runner = await aRunner(killed);
+    const world = await aWorld({ ...rowsOf({ status: 'paused' }, { url: runner.url }), [KILL]: refused('paused') });
+
+    await destroy(world);
+
+    expect(runner.routesAsked()).toEqual(['POST /kill']);
+  });
+
+  it('HAKU-9.28: a container that somebody’s early kill left behind is ended by its machine once a stop’s time has passed', async () => {
+    const container = await aContainer();
+    const runner = await aRunner(killed);
+    const world = await aWorld({ ...rowsOf({ ssh_port: container.port }, { url: runner.url }), [KILL]: refused('killed') });
+    await got(world);
+    world.host.say(rowsOf({ status: 'killed' }, { url: runner.url }));
+
+    expect(await got(world)).toBe('failed'); // not by us: whoever waits for it has to know
+    expect(await destroy(world)).toBe('destroying');
+    expect(runner.asked).toHaveLength(0);
+    await world.clock.advance(15 * SECOND_MS);
+    await destroy(world);
+
+    expect(runner.asked).toHaveLength(1);
+  });
+
+  it('is told by the name of its container where its machine cannot be asked', async () => {
+    const world = await aWorld({ ...rowsOf({ status: 'lost' }, { url: 'http://127.0.0.1:9' }), [KILL]: refused('lost') });
+
+    expect(await destroy(world)).toBe('destroying');
+
+    expect(world.log.entries.filter(({ level }) => level === 'warn').map(({ fields }) => fields['container'])).toEqual([
+      `hakuriver-vps-${TASK}`,
+    ]);
+  });
+
+  it('sends no token to a Runner, whose address anybody may have registered', async () => {
+    const runner = await aRunner(killed);
+    const world = await makeWorld(
+      { ...rowsOf({ status: 'lost' }, { url: runner.url }), [KILL]: refused('lost') },
+      { HAKURIVER_TOKEN: '0123456789abcdef' },
+    );
+    closers.push(world.host.close);
+
+    await destroy(world);
+
+    expect(world.host.asked.at(-1)?.headers.authorization).toBe('Bearer 0123456789abcdef');
+    expect(runner.asked[0]?.headers).not.toHaveProperty('authorization');
+  });
+});

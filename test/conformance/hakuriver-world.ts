@@ -1,0 +1,202 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import type { Socket } from 'node:net';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { startHakuRiverEmulator } from '../../providers/hakuriver/emulator.ts';
+import type { HakuRiverEmulator, HakuRiverEmulatorOptions } from '../../providers/hakuriver/emulator.ts';
+import { hakuriver } from '../../providers/hakuriver/index.ts';
+import { systemClock } from '../../src/core/clock.ts';
+import { seededRandom } from '../../src/core/random.ts';
+import { instanceId } from '../../src/provider/ids.ts';
+import type { MachinePool } from '../../src/provider/machine-pool.ts';
+import type { Provider } from '../../src/provider/provider.ts';
+import type { ProviderOperation } from '../../src/provider/provider-error.ts';
+import type { FaultInput } from '../emulators/kit/fault.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { recordingLog, type RecordingLog } from '../support/log.ts';
+import { aTag } from '../support/provider-calls.ts';
+import { watchTraffic } from './traffic.ts';
+import type { AccountControls, AccountFault, ConformanceWorld } from './world.ts';
+
+const MINUTE_MS = 60_000;
+const UNTIL_HEALED = 1_000_000;
+const PAGE = '<html><body>Please enable JavaScript.</body></html>';
+/** Their list has no pages; so many strangers are planted to see that all are shown. */
+const MANY = 6;
+/** A connection on loopback is there at once, or refused. */
+const LONGEST_DIAL_MS = 50;
+
+export interface HakuWorldOptions extends Pick<
+  HakuRiverEmulatorOptions,
+  'seed' | 'dialect' | 'knobs' | 'scenario' | 'nodes' | 'auth'
+> {
+  /** Leave is given to break answers; checks that want a fault of every kind, funds too, are not for this vendor. */
+  readonly withFaults?: boolean;
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
+export interface HakuWorld extends ConformanceWorld {
+  readonly emulator: HakuRiverEmulator;
+  readonly clock: FakeClock;
+  readonly log: RecordingLog;
+  /** The same adapter in a broker that has just started: it remembers nothing. */
+  restarted(): Promise<Provider>;
+}
+
+/**
+ * The adapter as it ships against the emulated cluster, over HTTP and TCP. Both live by one fake clock, which moves only while no exchange and
+ * no dial is under way.
+ */
+export async function makeHakuWorld({
+  withFaults = false,
+  environment = {},
+  ...options
+}: HakuWorldOptions): Promise<HakuWorld> {
+  const clock = new FakeClock('2026-11-22T03:33:00Z');
+  const traffic = watchTraffic();
+  const dials = watchDials();
+  const emulator = await startHakuRiverEmulator({ ...options, clock: traffic.vendorClock(clock) });
+  const token = emulator.tokens?.operator;
+  const log = recordingLog();
+  const variables = hakuriver.environment.parse({
+    HAKURIVER_HOST_URL: emulator.url,
+    HAKURIVER_SSH_PROXY: `127.0.0.1:${emulator.proxyPort}`,
+    HAKURIVER_PRICE_PER_HOUR: '0.5',
+    ...(token !== undefined && { HAKURIVER_TOKEN: token }),
+    ...environment,
+  });
+  const deps = { clock, random: seededRandom(options.seed), log, dataFolder: 'none', machinePool: noMachines };
+  const restarted = () => hakuriver.create(variables, deps);
+  const provider = await restarted();
+  let tags = 0;
+  let foreign = 0;
+
+  async function untilQuiet(): Promise<void> {
+    do await traffic.untilQuiet();
+    while (await dials.settle());
+  }
+
+  return {
+    emulator,
+    provider,
+    clock,
+    log,
+    restarted,
+    async advance(ms) {
+      await clock.settle();
+      await untilQuiet();
+      for (let left = ms; left > 0;) {
+        // whole milliseconds, since a step that rounding swallows would be taken for ever
+        const step = Math.min(left, Math.max(1, Math.ceil(clock.nextWakeInMs ?? left)));
+        await clock.advance(step);
+        await untilQuiet();
+        left -= step;
+      }
+    },
+    newTag: () => aTag((tags += 1)),
+    unknownId: instanceId('1'),
+    secrets: token === undefined ? [] : [token],
+    limits: { answerMs: 2 * MINUTE_MS, bootMs: 5 * MINUTE_MS, goneMs: 15 * MINUTE_MS, listLagMs: 0 },
+    controls: {
+      async plantForeign() {
+        foreign += 1;
+        const tag = foreign % 2 === 0 ? undefined : aTag(foreign, { deployment: 'other' });
+        const id = instanceId(await emulator.plant(tag === undefined ? {} : { tag }));
+        return tag === undefined ? { id } : { id, tag };
+      },
+      pageSize: MANY,
+      async takeOffer({ machineId = '' }) {
+        emulator.occupy(machineId);
+      },
+      async setUnknownWord(id) {
+        emulator.setStatus(id, 'defragmenting');
+      },
+      livingWithTag: async (tag) => [...emulator.livingWithTag(tag), ...emulator.startingWithTag(tag)].map(instanceId),
+      ...(withFaults && faultControls(emulator)),
+    },
+    async close() {
+      traffic.stopWatching();
+      dials.stopWatching();
+      await emulator.close();
+    },
+  };
+}
+
+function faultControls(emulator: HakuRiverEmulator): AccountControls {
+  return {
+    fault(operation, fault, times = UNTIL_HEALED) {
+      for (const call of CALLS[operation] ?? []) emulator.injectFault({ ...call, ...misbehaviour(operation, fault), times });
+    },
+    heal: () => emulator.clearFaults(),
+  };
+}
+
+const NODES = { method: 'GET', path: '^(/api)?/nodes$' };
+/** Where each operation is asked; absent for what there is not. */
+const CALLS: Readonly<Partial<Record<ProviderOperation, readonly Pick<FaultInput, 'method' | 'path'>[]>>> = {
+  ListOffers: [NODES],
+  ListAllInstances: [{ method: 'GET', path: '^(/api)?/vps$' }],
+  CreateInstance: [{ method: 'POST', path: '^(/submit|/api/vps/create)$' }],
+  DestroyInstance: [{ method: 'POST', path: '^(/kill/|/api/vps/stop/)' }],
+  GetInstanceStatus: [{ method: 'GET', path: '^(/api)?/status/' }],
+  Check: [{ method: 'GET', path: '^(/api)?/vps/status$' }],
+};
+const WRITES: ReadonlySet<ProviderOperation> = new Set(['CreateInstance', 'DestroyInstance']);
+
+function misbehaviour(operation: ProviderOperation, fault: AccountFault): FaultInput {
+  const refusal = (status: number, detail: string): FaultInput => ({ kind: 'status-before', status, json: { detail } });
+  switch (fault) {
+    case 'capacity':
+      return refusal(
+        503,
+        "Failed to schedule task for any target. Failures: [{'target': 'x', 'reason': 'Node status is offline'}]",
+      );
+    case 'rate_limited':
+      return refusal(429, 'Too Many Requests');
+    case 'unavailable':
+      return { kind: 'status-before' };
+    case 'auth':
+      return refusal(401, 'Authentication required');
+    case 'funds':
+      throw new Error('nobody pays at a cluster of HakuRiver');
+    case 'unreadable':
+      // half an answer to a write would mean that it was carried out
+      return WRITES.has(operation) ? { kind: 'status-before', status: 200, text: PAGE } : { kind: 'half' };
+    case 'lost answer':
+      return { kind: 'reset-after' };
+    case 'no answer':
+      return { kind: 'silence-after' };
+  }
+}
+
+/** The connections that are being opened in this process, whoever opens them. */
+function watchDials() {
+  const opening = new Set<Socket>();
+  const begin = (message: unknown) => {
+    // node:net publishes an object with the socket on this channel
+    const { socket } = message as { readonly socket: Socket };
+    opening.add(socket);
+    for (const event of ['connect', 'error', 'close']) socket.once(event, () => opening.delete(socket));
+  };
+  subscribe('net.client.socket', begin);
+  return {
+    /** Waits for those that are being opened; whether there were any. */
+    async settle(): Promise<boolean> {
+      const hadSome = opening.size > 0;
+      const until = systemClock.monotonicMs() + LONGEST_DIAL_MS;
+      while (opening.size > 0 && systemClock.monotonicMs() < until) await nextTurn();
+      opening.clear();
+      return hadSome;
+    },
+    stopWatching: () => unsubscribe('net.client.socket', begin),
+  };
+}
+
+const refuse = () => Promise.reject(new Error('HakuRiver has no machines of ours'));
+const noMachines: MachinePool = {
+  listSlots: refuse,
+  start: refuse,
+  get: refuse,
+  list: refuse,
+  stop: refuse,
+  preflight: refuse,
+};
