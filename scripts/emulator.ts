@@ -50,6 +50,7 @@ async function startVendor(vendor: string | undefined): Promise<{ close(): Promi
       const vastai = await startVastEmulator(options);
       const { url, controlUrl, apiKey } = vastai;
       console.log(JSON.stringify({ url, controlUrl, apiKey }));
+      console.log(`VASTAI_BASE_URL=${url}\nVASTAI_API_KEY=${apiKey}`);
       return vastai;
     }
     case 'tensordock': {
