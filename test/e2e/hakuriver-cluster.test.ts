@@ -34,10 +34,10 @@ describePart(['docker', 'python', 'sshd'], 'a session on a real HakuRiver', () =
   }, CLUSTER_BOUND_MS);
 
   afterEach(async ({ task }) => {
-    const failed = task.result?.state === 'fail';
-    if (failed)
-      for (const name of ['host', 'node-1', 'node-2'] as const) console.log(name, (await cluster.output(name)).slice(-3_000));
-    await endBrokers({ show: failed });
+    const hasFailed = task.result?.state === 'fail';
+    await endBrokers({ show: hasFailed });
+    if (!hasFailed) return;
+    for (const name of ['host', 'node-1', 'node-2'] as const) console.log(name, (await cluster.output(name)).slice(-3_000));
   });
 
   it(
