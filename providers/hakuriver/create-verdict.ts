@@ -1,10 +1,11 @@
 import { SECOND_MS } from '../../src/core/duration.ts';
 import type { MicroUsd } from '../../src/core/money.ts';
+import { instanceId } from '../../src/provider/ids.ts';
 import type { Instance } from '../../src/provider/instance.ts';
 import type { OwnershipTag } from '../../src/provider/ownership-tag.ts';
 import { ProviderError } from '../../src/provider/provider-error.ts';
 import type { Carrier } from './carrier.ts';
-import type { Answer, Call, HakuClient } from './client.ts';
+import type { Answer, Call } from './client.ts';
 import type { Generation } from './dialect.ts';
 import { toInstance } from './instances.ts';
 import { explain, failure, saysRunnerUnreachable } from './mapping.ts';
@@ -19,6 +20,8 @@ const HOST_GAVE_UP_MS = 29 * SECOND_MS;
 const COULD_NOT_START =
   'the machine could not start the VPS: there is no such environment, it has no known package manager, or a GPU does not work';
 
+const UNMARKED = 'the Host does not give its ownership tag back';
+
 export interface Sent {
   readonly tag: OwnershipTag;
   readonly place: Place;
@@ -28,7 +31,6 @@ export interface Sent {
 }
 
 interface CreateVerdictDeps {
-  readonly client: Pick<HakuClient, 'stop'>;
   readonly rows: VpsRows;
   readonly carrier: Carrier;
   readonly memory: VpsMemory;
@@ -37,7 +39,7 @@ interface CreateVerdictDeps {
 
 /** What the answer to a create means; a 2xx by itself means nothing but that there is a row. */
 export function createVerdict(deps: CreateVerdictDeps) {
-  const { client, rows, carrier, memory, priceMicrosPerHour } = deps;
+  const { rows, carrier, memory, priceMicrosPerHour } = deps;
 
   function asInstance({ row, remembered }: VpsRow, generation: Generation): Instance {
     const phaseAgeMs = memory.phaseAgeMs(remembered);
@@ -60,7 +62,7 @@ export function createVerdict(deps: CreateVerdictDeps) {
     if (saysRunnerUnreachable(seen.row)) {
       throw failure({ operation: OPERATION, kind: 'capacity', why: 'the Host cannot reach the Runner of the machine' });
     }
-    const isClosedOrStuck = seen.remembered.phase === 'starting' || seen.remembered.phase === 'ended';
+    const isClosedOrStuck = ['starting', 'unknown', 'ended'].includes(seen.remembered.phase);
     const hasFailed = generation === 'seed' && isClosedOrStuck && tookMs < HOST_GAVE_UP_MS;
     if (!hasFailed) return asInstance(seen, generation);
     return asInstance({ ...seen, remembered: memory.add(id, { startFailure: COULD_NOT_START }) }, generation);
@@ -74,7 +76,7 @@ export function createVerdict(deps: CreateVerdictDeps) {
   ): Promise<Instance> {
     const { tag, place, generation } = sent;
     memory.add(id, { tag, node: place.hostname });
-    if (!(await carrier.isProvenBy({ id, tag }, call))) throw await endUnmarked(id, call);
+    if (!(await carrier.isProvenBy({ id, tag }, call))) return unmarked(id, sent);
     const port = runner?.ssh_port;
     if (port === 0) {
       memory.add(id, { startFailure: 'the VPS was started without SSH' });
@@ -91,20 +93,10 @@ export function createVerdict(deps: CreateVerdictDeps) {
     return asInstance({ row, remembered: memory.note(row, generation) }, generation);
   }
 
-  /** It runs and could not be found again: it ends before anything else is tried. The Host has answered, so that the kill reaches it. */
-  async function endUnmarked(id: string, call: Call): Promise<ProviderError> {
-    try {
-      await client.stop(id, call);
-      memory.add(id, { isStopAsked: true });
-    } catch (cause) {
-      const why = 'it was made without its ownership tag, and could not be ended';
-      return failure({ operation: OPERATION, kind: 'ambiguous', why, cause });
-    }
-    return failure({
-      operation: OPERATION,
-      kind: 'rejected',
-      why: 'the Host does not give the ownership tag back; it was ended again',
-    });
+  /** It could not be found again without its id: as one that has failed, it is destroyed by that until it is gone, and nothing else is made. */
+  function unmarked(id: string, { tag, place }: Sent): Instance {
+    const price = Math.max(1, place.gpuIds.length) * priceMicrosPerHour;
+    return { id: instanceId(id), tag, priceMicrosPerHour: price, state: 'failed', reason: UNMARKED };
   }
 
   return async function judge({ status, body, said }: Answer, sent: Sent, call: Call): Promise<Instance> {

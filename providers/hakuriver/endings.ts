@@ -83,9 +83,13 @@ export function createEndings({ client, machines, memory, clock }: EndingsDeps):
     return (await hasHeardTheKill(row, ended, call)) && (wasShut || endAgeMs >= UNPROVEN_END_MS);
   }
 
-  /** A Runner that is dead when it is told to kill is not told again. */
-  async function hasHeardTheKill(row: TaskRow, { node, wasUnheard }: Remembered, call: Call): Promise<boolean> {
-    if (wasUnheard === true) return false;
+  /** A Runner that is dead when it is told to kill is not told again, and one that may still start the VPS is not told at all. */
+  async function hasHeardTheKill(
+    row: TaskRow,
+    { node, wasUnheard, isUntold, startFailure }: Remembered,
+    call: Call,
+  ): Promise<boolean> {
+    if (wasUnheard === true || (isUntold === true && startFailure === undefined)) return false;
     if (await machines.isOnline(node, call)) return true;
     memory.add(row.task_id, { wasUnheard: true });
     return false;

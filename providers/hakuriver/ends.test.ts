@@ -182,6 +182,52 @@ describe('a kill', () => {
     expect(kills(world)).toBe(1);
   });
 
+  it('HAKU-9.28: is held back whatever case the status is in', async () => {
+    const world = await aWorld({ ...rowsOf({ status: 'Pending', ssh_port: null }), [KILL]: taken });
+
+    expect(await destroy(world)).toBe('destroying');
+    expect(kills(world)).toBe(0);
+  });
+
+  it('HAKU-9.28: that no machine was told of proves nothing for ten minutes, although the Host hears the machine', async () => {
+    const nowhere = { url: 'of no use' };
+    const world = await aWorld(rowsOf({ status: 'pending', ssh_port: null, started_at: null }, nowhere));
+    await world.provider.listInstances(uncancelled);
+    await world.clock.advance(10 * MINUTE_MS);
+    world.host.say({
+      [KILL]: async () => {
+        world.host.say({
+          ...rowsOf({ status: 'killed', ssh_port: null, started_at: null }, nowhere),
+          [KILL]: refused('killed'),
+        });
+        return { status: 202, json: KILL_TAKEN };
+      },
+    });
+    await destroy(world);
+
+    await world.clock.advance(10 * MINUTE_MS - 1);
+    expect(await destroy(world)).toBe('destroying');
+    await world.clock.advance(1);
+
+    expect(await destroy(world)).toBe('gone');
+  });
+
+  it('RULE-R15: is not over because the row that was closed no longer shows the keys', async () => {
+    const container = await aContainer();
+    const world = await aWorld(rowsOf({ ssh_port: container.port }));
+    killable(world, container.port);
+    await destroy(world);
+    world.host.say(rowsOf({ status: 'killed', ssh_port: container.port, command: null }));
+
+    expect([await got(world), await listed(world)]).toEqual(['stopping', ['stopping']]);
+  });
+
+  it('RULE-R15: is not over for who starts anew and never saw the keys', async () => {
+    const world = await aWorld(rowsOf({ status: 'killed', command: null }));
+
+    expect(await got(world)).toBe('failed');
+  });
+
   it('HAKU-9.1, HAKU-9.28: is sent all the same after ten minutes, to the Host and to the machine itself', async () => {
     const runner = await aRunner({ status: 404, json: { detail: 'Task not found' } });
     const world = await aWorld({ ...rowsOf({ status: 'pending', ssh_port: null }, { url: runner.url }), [KILL]: taken });

@@ -82,20 +82,56 @@ describe('what the Host has given up', () => {
     world.host.say(rowsOf({ status: 'lost' }, { url: runner.url }));
     expect(await destroy(world)).toBe('destroying');
     await container.close();
+    for (let waitedMs = 0; waitedMs < MINUTE_MS; waitedMs += 15 * SECOND_MS) {
+      expect(await destroy(world)).toBe('destroying');
+      await world.clock.advance(15 * SECOND_MS);
+    }
     await destroy(world);
     await world.clock.advance(15 * SECOND_MS);
 
     expect(await destroy(world)).toBe('gone');
   });
 
-  it('HAKU-9.26: a paused VPS, which the Host refuses to kill, is ended by its machine', async () => {
-    const runner = await aRunner(killed);
-    const world = await aWorld({ ...rowsOf({ status: 'paused' }, { url: runner.url }), [KILL]: refused('paused') });
+  it.each([
+    [500, 4], // an accident or two
+    [502, 9], // of whatever stands before it
+  ])('a VPS that has moved to another port is not gone because its Runner answers %i, %i times', async (status, times) => {
+    const container = await aContainer();
+    const runner = await aRunner({ status, text: 'x' });
+    const world = await aWorld({ ...rowsOf({ ssh_port: container.port }, { url: runner.url }), [KILL]: refused('lost') });
+    await got(world);
+    world.host.say(rowsOf({ status: 'lost' }, { url: runner.url }));
+    await container.close(); // what was published there is published elsewhere
 
-    await destroy(world);
-
-    expect(runner.routesAsked()).toEqual(['POST /kill']);
+    for (let asked = 0; asked < times; asked += 1) {
+      expect(await destroy(world)).toBe('destroying');
+      await world.clock.advance(MINUTE_MS);
+    }
+    expect(runner.asked).toHaveLength(times);
   });
+
+  it('is not ended because a server that is no Runner says 200 to everything', async () => {
+    const runner = await aRunner({ text: '<html>Welcome</html>' });
+    const world = await aWorld({ ...rowsOf({ status: 'lost' }, { url: runner.url }), [KILL]: refused('lost') });
+
+    expect(await destroy(world)).toBe('destroying');
+    await world.clock.advance(5 * MINUTE_MS);
+
+    expect(await destroy(world)).toBe('destroying');
+    expect(await got(world)).toBe('failed');
+  });
+
+  it.each(['paused', 'hibernating'])(
+    'HAKU-9.26: a VPS that is %s, which the Host refuses to kill, is ended by its machine',
+    async (status) => {
+      const runner = await aRunner(killed);
+      const world = await aWorld({ ...rowsOf({ status }, { url: runner.url }), [KILL]: refused(status) });
+
+      await destroy(world);
+
+      expect(runner.routesAsked()).toEqual(['POST /kill']);
+    },
+  );
 
   it('HAKU-9.28: a container that somebody’s early kill left behind is ended by its machine once a stop’s time has passed', async () => {
     const container = await aContainer();

@@ -105,6 +105,20 @@ describe('a create', () => {
     expect(await got(world)).toMatchObject({ state: 'failed' });
   });
 
+  it('costs nothing where its machine could not start it, and what it costs where it can', async () => {
+    const price = { HAKURIVER_PRICE_PER_HOUR: '0.5' };
+    const failed = await aWorld(
+      { ...rowsOf({ status: 'pending', ssh_port: null, started_at: null }), 'POST /submit': withoutPort },
+      price,
+    );
+    const runs = await aWorld({ ...rowsOf(), 'POST /submit': withPort }, price);
+
+    expect(await create(failed)).toMatchObject({ priceMicrosPerHour: 0 });
+    expect(await got(failed)).toMatchObject({ priceMicrosPerHour: 0 });
+    expect(await create(runs)).toMatchObject({ priceMicrosPerHour: 500_000 });
+    expect(await got(runs)).toMatchObject({ priceMicrosPerHour: 500_000 });
+  });
+
   it('HAKU-9.1: is still starting when the Host stopped waiting after half a minute, and fails when it comes to run without a port', async () => {
     const world = await aWorld(rowsOf({ status: 'pending', ssh_port: null }));
     world.host.say({
@@ -178,7 +192,7 @@ describe('a create', () => {
     expect(world.host.routesAsked()).not.toContain('POST /submit');
   });
 
-  it('is ended again, and no other is sent, at a Host that does not give the tag back', async () => {
+  it('REL-A8: has failed, so that it is destroyed by its id until it is gone, and no other is sent, at a Host that does not give the tag back', async () => {
     const unmarked = { ...STATUS, command: 'vps' };
     const world = await aWorld({
       ...rowsOf(),
@@ -189,23 +203,26 @@ describe('a create', () => {
     const offer = await world.offer();
     const request = aCreateRequest(offer, { tag: TAG, sshPublicKeys: KEYS });
 
+    expect(await world.provider.createInstance(request, uncancelled)).toMatchObject({
+      id: TASK,
+      tag: TAG,
+      state: 'failed',
+      reason: expect.stringContaining('does not give its ownership tag back'),
+    });
     await expect(world.provider.createInstance(request, uncancelled)).rejects.toMatchObject({ kind: 'rejected' });
-    await expect(world.provider.createInstance(request, uncancelled)).rejects.toMatchObject({ kind: 'rejected' });
+    expect(await world.provider.destroyInstance(instanceId(TASK), uncancelled)).toBe('destroying');
 
     const sent = world.host.routesAsked().filter((route) => route.startsWith('POST'));
     expect(sent).toEqual(['POST /submit', `POST /kill/${TASK}`]);
     await expect(world.provider.check(uncancelled)).rejects.toMatchObject({ kind: 'rejected' });
   });
 
-  it('is open when a VPS without its tag could not be ended again', async () => {
-    const world = await aWorld({
-      ...rowsOf(),
-      [`GET /status/${TASK}`]: { json: { ...STATUS, command: 'vps' } },
-      'POST /submit': withPort,
-      [`POST /kill/${TASK}`]: { status: 500, text: 'Internal Server Error' },
-    });
+  it('takes a port that is told as text', async () => {
+    const asText = { status: 202, json: { ...SUBMITTED, runner_response: { ssh_port: String(ACTIVE.ssh_port) } } };
+    const world = await aWorld({ ...rowsOf({ status: 'pending', ssh_port: null }), 'POST /submit': asText });
+    world.host.say({ 'GET /vps/status': { json: [] } });
 
-    await expect(create(world)).rejects.toMatchObject({ kind: 'ambiguous' });
+    expect(await create(world)).toMatchObject({ id: TASK, state: 'running' });
   });
 });
 

@@ -1,7 +1,8 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import { instanceId } from '../../src/provider/ids.ts';
 import { aTag, uncancelled } from '../../test/support/provider-calls.ts';
-import { ACTIVE, KEY_BASE64, LISTED, NO_SUCH_ROUTE, NO_SUCH_TASK, STATUS, TASK } from './fixtures/bodies.ts';
+import { ACTIVE, KEY_BASE64, LISTED, NODES, NO_SUCH_ROUTE, NO_SUCH_TASK, STATUS, TASK } from './fixtures/bodies.ts';
 import { makeWorld, rowsOf, TAG, type HakuWorld, type Reply } from './fixtures/scripted-host.ts';
 
 const SECOND_MS = 1_000;
@@ -26,6 +27,7 @@ describe('an instance', () => {
     ['hibernating', 'starting'],
     [null, 'starting'],
     ['lost', 'failed'],
+    ['RUNNING', 'running'],
   ])('that the Host calls %s is %s, by get and by list', async (status, state) => {
     const world = await aWorld(rowsOf(status === null ? { status: undefined as unknown as string } : { status }));
 
@@ -44,6 +46,15 @@ describe('an instance', () => {
     expect(await got(world)).toMatchObject({ state: 'failed', reason: expect.stringContaining('ten minutes') });
   });
 
+  it('CONF-C24: is starting for as long as the Host uses a word that nobody knows, and never an end', async () => {
+    const world = await aWorld(rowsOf({ status: 'hibernating' }));
+
+    await got(world);
+    await world.clock.advance(24 * 60 * MINUTE_MS);
+
+    expect(await got(world)).toMatchObject({ state: 'starting' });
+  });
+
   it('HAKU-9.13: that runs without a port has failed after half a minute', async () => {
     const world = await aWorld(rowsOf({ ssh_port: null }));
 
@@ -51,6 +62,21 @@ describe('an instance', () => {
     await world.clock.advance(30 * SECOND_MS);
 
     expect(await got(world)).toMatchObject({ state: 'failed' });
+  });
+
+  it('RULE-R15: that ran still does while the list of ports lacks it, and is not given up while its status is a word that nobody knows', async () => {
+    const world = await aWorld(rowsOf());
+    await got(world);
+
+    world.host.say({ 'GET /vps/status': { json: [] } });
+    await got(world);
+    await world.clock.advance(10 * MINUTE_MS);
+    expect([await got(world), ...(await listed(world))]).toMatchObject([{ state: 'running' }, { state: 'running' }]);
+    world.host.say(rowsOf({ status: 'migrating' }));
+    await got(world);
+    await world.clock.advance(10 * MINUTE_MS);
+
+    expect([await got(world), ...(await listed(world))]).toMatchObject([{ state: 'starting' }, { state: 'starting' }]);
   });
 
   it('HAKU-9.7: that ended by itself says of what, since the Host says nothing', async () => {
@@ -72,8 +98,14 @@ describe('an instance', () => {
     const world = await aWorld();
     expect(await world.provider.getInstance(instanceId('1'), uncancelled)).toBeUndefined();
 
-    world.host.say({ 'GET /status/1': { status: 404, json: NO_SUCH_ROUTE } });
-    await expect(world.provider.getInstance(instanceId('1'), uncancelled)).rejects.toMatchObject({ kind: 'protocol' });
+    for (const json of [NO_SUCH_ROUTE, { detail: 'VPS host node not found' }]) {
+      world.host.say({ 'GET /status/1': { status: 404, json } });
+      await expect(world.provider.getInstance(instanceId('1'), uncancelled)).rejects.toMatchObject({ kind: 'protocol' });
+    }
+    for (const detail of ['Task 1 not found.', 'VPS not found', 'VPS task with id 1 was not found']) {
+      world.host.say({ 'GET /status/1': { status: 404, json: { detail } } });
+      expect(await world.provider.getInstance(instanceId('1'), uncancelled)).toBeUndefined();
+    }
   });
 
   it('is not taken from an answer about another one', async () => {
@@ -153,6 +185,33 @@ describe('the list', () => {
     const world = await aWorld(routes);
 
     await expect(listed(world)).rejects.toMatchObject({ name: 'ProviderError' });
+  });
+
+  it('reads the keys again of what a task was denied for', async () => {
+    const world = await aWorld({ 'GET /vps': { json: [row('1')] }, 'GET /status/1': { status: 404, json: NO_SUCH_TASK } });
+    await listed(world);
+    world.host.say(status('1', TAG));
+
+    expect((await listed(world)).map(({ tag }) => tag)).toEqual([TAG]);
+  });
+
+  it('asks about few of the closed at once', async () => {
+    let open = 0;
+    let most = 0;
+    const ids = Array.from({ length: 40 }, (_, index) => String(index + 1));
+    const world = await aWorld({
+      'GET /nodes': async () => {
+        most = Math.max(most, (open += 1));
+        await delay(20);
+        open -= 1;
+        return { json: [{ ...NODES[0], url: 'of no use' }] };
+      },
+      'GET /vps': { json: ids.map((id) => row(id, { status: 'killed' })) },
+      ...Object.assign({}, ...ids.map((id) => status(id, TAG))),
+    });
+
+    expect(await listed(world)).toHaveLength(40);
+    expect(most).toBeLessThanOrEqual(8);
   });
 
   it('leaves out a row that was gone by the time that its keys were read', async () => {

@@ -186,6 +186,16 @@ describe('an instance at KohakuRiver', () => {
     expect(await got(world)).toBeUndefined();
   });
 
+  it('costs nothing when its machine refused to start it, although its row stays', async () => {
+    const refused = { started_at: null, error_message: 'Runner rejected VPS creation.' };
+    const world = await aWorld(rows({ status: 'failed', ...refused }), { HAKURIVER_PRICE_PER_HOUR: '0.5' });
+    const price = async () => (await world.provider.getInstance(instanceId(TASK), uncancelled))?.priceMicrosPerHour;
+
+    expect(await price()).toBe(0);
+    world.host.say(rows({ status: 'failed', error_message: 'Container exited.' }));
+    expect(await price()).toBe(500_000);
+  });
+
   it('HAKU-9.34: leaves no copy of its disk behind: its snapshots are deleted, once, when it is gone', async () => {
     const container = await openPort();
     const deletion = `DELETE /api/vps/snapshots/${TASK}`;

@@ -92,9 +92,12 @@ export function explain(said: Said, operation: ProviderOperation): Refusal | und
   return { kind: rule.kind, why: told?.why ?? rule.why };
 }
 
+const NO_SUCH_TASK =
+  /^(?:task|vps)(?: (?:task|instance))?(?: with)?(?: id)?(?: ['"]?\d{1,20}['"]?)? (?:(?:was|is|could) )?not (?:be )?found/;
+
 /** Their words for an id that no row has. Another 404 is a route that does not exist, and says nothing of the id. */
 export function saysNoSuchTask({ status, detail }: Said): boolean {
-  return status === 404 && /^(task( id)?|vps)\b.*not found/.test(detail);
+  return status === 404 && NO_SUCH_TASK.test(detail);
 }
 
 function applies({ statuses, says }: RefusalRule, said: Said): boolean {
@@ -128,9 +131,9 @@ export function failure({ operation, kind, why, said, retryAfterMs, cause }: Fai
 
 /**
  * What a row's status means. `portless`: the container runs, but nobody knows its port. `lost`: the machine was silent for too long; the
- * container may well run. `ended`: the row is closed, which says little about the container.
+ * container may well run. `ended`: the row is closed, which says little about the container. `unknown`: a word that nobody knows.
  */
-export type Phase = 'starting' | 'running' | 'portless' | 'paused' | 'lost' | 'ended';
+export type Phase = 'starting' | 'running' | 'portless' | 'paused' | 'lost' | 'ended' | 'unknown';
 
 const PHASES: Readonly<Record<string, Phase>> = {
   assigning: 'starting',
@@ -147,9 +150,8 @@ const PHASES: Readonly<Record<string, Phase>> = {
   rejected: 'ended',
 };
 
-/** A word that nobody knows is a VPS that is not ready, never an end. */
 export function phaseOf({ status, ssh_port: port }: Pick<TaskRow, 'status' | 'ssh_port'>): Phase {
-  const phase = PHASES[status?.toLowerCase() ?? ''] ?? 'starting';
+  const phase = PHASES[status?.toLowerCase() ?? ''] ?? 'unknown';
   return phase === 'running' && port === undefined ? 'portless' : phase;
 }
 

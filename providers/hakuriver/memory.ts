@@ -26,6 +26,8 @@ export interface Remembered {
   readonly endedByRunnerMs?: number;
   /** It said so because it ended the container itself, not because it knows of none. */
   readonly isEndedByRunner?: boolean;
+  /** Since when its machine's own route has failed each time that it was asked, monotonic, and how often. */
+  readonly runnerFailures?: { readonly sinceMs: number; readonly count: number } | undefined;
   /** Its port was seen open after its end: then a refusal is the moment at which the container went. */
   readonly wasOpenAfterEnd?: boolean;
   /** The Host did not hear its machine at some time after its end, which then may not have heard the kill. */

@@ -11,12 +11,13 @@ import { createCarrier } from './carrier.ts';
 import { CREATE_TIMEOUT_MS, type Call, type HakuClient } from './client.ts';
 import { createOrder, refuseWhatCannotBeHad } from './create-order.ts';
 import { createVerdict } from './create-verdict.ts';
+import { eachFew } from './each-few.ts';
 import { createEndings } from './endings.ts';
 import type { ProxyAddress } from './environment.ts';
 import { toInstance } from './instances.ts';
 import { createMachines } from './machines.ts';
 import { failure, HAKURIVER, LOGIN_USER } from './mapping.ts';
-import { createVpsMemory } from './memory.ts';
+import { createVpsMemory, type Remembered } from './memory.ts';
 import { offersOf } from './offers.ts';
 import { createPlacement } from './placement.ts';
 import { createRunnerRoute } from './runner-route.ts';
@@ -70,7 +71,7 @@ export function createHakuProvider({ client, settings, clock, log }: HakuProvide
   const carrier = createCarrier({ client, log });
   const runner = createRunnerRoute({ clock, log });
   const destroy = createStops({ client, rows, endings, machines, memory, runner, clock, log });
-  const judgeCreate = createVerdict({ client, rows, carrier, memory, priceMicrosPerHour });
+  const judgeCreate = createVerdict({ rows, carrier, memory, priceMicrosPerHour });
   let areTasksUnread = false;
   const placement = createPlacement({
     client,
@@ -85,8 +86,7 @@ export function createHakuProvider({ client, settings, clock, log }: HakuProvide
   }
 
   async function asInstance({ row, remembered }: VpsRow, call: Call): Promise<Instance | undefined> {
-    const isStrangersEnd = remembered.phase === 'ended' && remembered.tag === null;
-    if (isStrangersEnd || (await endings.isGone(row, call))) return undefined;
+    if (await endings.isGone(row, call)) return undefined;
     const { generation } = await client.dialect(call);
     return toInstance(row, remembered, { generation, phaseAgeMs: memory.phaseAgeMs(remembered), priceMicrosPerHour });
   }
@@ -151,7 +151,8 @@ export function createHakuProvider({ client, settings, clock, log }: HakuProvide
 
     async listInstances({ signal }) {
       const call = { operation: 'ListAllInstances', signal } as const;
-      const instances = await Promise.all((await rows.all(call)).map((found) => asInstance(found, call)));
+      const open = (await rows.all(call)).filter(({ remembered }) => !isStrangersEnd(remembered));
+      const instances = await eachFew(open, (found) => asInstance(found, call));
       return instances.filter((instance) => instance !== undefined);
     },
 
@@ -182,6 +183,11 @@ export function createHakuProvider({ client, settings, clock, log }: HakuProvide
       }
     },
   };
+}
+
+/** Nothing to be looked at. Who asks for one by its id knows better whose it is. */
+function isStrangersEnd({ phase, tag }: Remembered): boolean {
+  return phase === 'ended' && tag === null;
 }
 
 function dialFailure(thrown: TunnelFailure): ProviderError {

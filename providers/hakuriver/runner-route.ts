@@ -9,7 +9,7 @@ import { parseJson } from './parse-json.ts';
 /** The stop itself takes ten seconds as a rule, and the answer comes after it. */
 const RUNNER_TIMEOUT_MS = 25 * SECOND_MS;
 
-/** `ended`: it stopped the container. `unknown`: it has none. `failed`: it tried. `unreachable`: it was not asked, or did not answer. */
+/** `ended`: it stopped the container. `unknown`: it has none. `failed`: it tried. `unreachable`: it was not asked, or something else answered. */
 export type RunnerVerdict = 'ended' | 'unknown' | 'failed' | 'unreachable';
 
 export interface RunnerRoute {
@@ -43,11 +43,12 @@ export function createRunnerRoute({ clock, log }: RunnerRouteDeps): RunnerRoute 
             ? { path: '/kill', jsonText: `{"task_id":${id}}` }
             : { path: `${generation === 'kohaku' ? '/api' : ''}/vps/stop/${id}` };
         const { status, text } = await http.send({ method: 'POST', ...request, signal });
-        if (status >= 200 && status < 300) return 'ended';
-        // another server at that address has no such route at all
-        if (saysNoSuchTask(read({ status, body: parseJson(text) }))) return 'unknown';
+        const said = read({ status, body: parseJson(text) });
+        // another server at that address may say yes to everything, or has no such route at all
+        if (status >= 200 && status < 300 && said.isJson) return 'ended';
+        if (saysNoSuchTask(said)) return 'unknown';
         log.warn({ instanceId: id, status }, 'hakuriver runner could not end a container that its host has given up');
-        return 'failed';
+        return status === 500 ? 'failed' : 'unreachable';
       } catch (thrown) {
         if (!(thrown instanceof HttpFailure)) throw thrown;
         tellByHand(id, generation, thrown.message);

@@ -8,10 +8,11 @@ const text = z
   .unknown()
   .optional()
   .transform((value) => (typeof value === 'string' && value !== '' ? value : undefined));
-const number = z
-  .unknown()
-  .optional()
-  .transform((value) => (typeof value === 'number' && Number.isFinite(value) ? value : undefined));
+/** A word of theirs, in whatever case. */
+const word = text.transform((value) => value?.toLowerCase());
+const number = z.unknown().optional().transform(toNumber);
+/** A whole number that a row is of no use without. */
+const whole = z.unknown().transform(toNumber);
 const port = number.transform((value) =>
   value !== undefined && Number.isInteger(value) && value >= 1 && value <= 65_535 ? value : undefined,
 );
@@ -21,7 +22,7 @@ const indices = z
   .optional()
   .transform((value) => {
     const list = typeof value === 'string' ? parseJson(value) : value;
-    return Array.isArray(list) ? list.filter((each): each is number => Number.isSafeInteger(each)) : [];
+    return Array.isArray(list) ? list.map(toNumber).filter((each): each is number => Number.isSafeInteger(each)) : [];
   });
 const list = z
   .unknown()
@@ -38,8 +39,8 @@ const optionalId = TaskId.nullish()
 export const NodeRow = z.object({
   hostname: z.string().min(1).max(253),
   url: text,
-  status: text,
-  total_cores: z.int().min(1).max(100_000),
+  status: word,
+  total_cores: whole.pipe(z.int().min(1).max(100_000)),
   /** `N/A` of an offline node is as good as absent. */
   available_cores: number,
   gpu_info: list,
@@ -53,7 +54,7 @@ export const NodeRow = z.object({
 export type NodeRow = z.infer<typeof NodeRow>;
 
 export const GpuRow = z.object({
-  gpu_id: z.int().min(0).max(4_095),
+  gpu_id: whole.pipe(z.int().min(0).max(4_095)),
   name: z.string().min(1).max(200),
   memory_total_mib: number,
 });
@@ -61,7 +62,7 @@ export const GpuRow = z.object({
 /** A task in any of their lists, and in the answer about one. */
 export const TaskRow = z.object({
   task_id: TaskId,
-  status: text,
+  status: word,
   /** Of the later versions: what the creator called it. */
   name: text,
   /** Of a VPS of the seed's version: its public keys. */
@@ -91,3 +92,9 @@ export type CreateAnswer = z.infer<typeof CreateAnswer>;
 export const RefusalBody = z.object({ detail: z.unknown() });
 
 export const OpenApi = z.object({ paths: z.record(z.string(), z.unknown()) });
+
+/** A number, also as text; what is no finite number is absent. */
+function toNumber(value: unknown): number | undefined {
+  if (typeof value === 'number') return Number.isFinite(value) ? value : undefined;
+  return typeof value === 'string' && /^-?\d{1,15}(\.\d{1,15})?$/.test(value.trim()) ? Number(value) : undefined;
+}

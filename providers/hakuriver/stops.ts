@@ -1,4 +1,5 @@
 import type { Clock } from '../../src/core/clock.ts';
+import { MINUTE_MS } from '../../src/core/duration.ts';
 import { describeError } from '../../src/core/errors.ts';
 import type { Log } from '../../src/core/log.ts';
 import { ProviderError } from '../../src/provider/provider-error.ts';
@@ -7,8 +8,12 @@ import { STOP_TAKES_MS, type Endings } from './endings.ts';
 import { START_DEADLINE_MS } from './instances.ts';
 import type { Machines } from './machines.ts';
 import type { VpsMemory } from './memory.ts';
-import type { RunnerRoute } from './runner-route.ts';
+import type { RunnerRoute, RunnerVerdict } from './runner-route.ts';
 import type { VpsRow, VpsRows } from './vps-rows.ts';
+
+/** So many failures in a row, over such a time, are no accident. */
+const FAILS_FOR_EVER = 5;
+const FAILS_FOR_EVER_MS = MINUTE_MS;
 
 interface StopsDeps {
   readonly client: HakuClient;
@@ -27,7 +32,10 @@ interface StopsDeps {
  */
 export function createStops({ client, rows, endings, machines, memory, runner, clock, log }: StopsDeps) {
   function mayBeStarting({ row, remembered }: VpsRow): boolean {
-    const isStarting = row.status === 'assigning' || row.status === 'pending';
+    // a word that nobody knows may mean a start; what nobody has approved yet is with no machine
+    const { phase, port } = remembered;
+    const isUnknownStart = phase === 'unknown' && port === undefined && row.started_at === undefined;
+    const isStarting = (phase === 'starting' || isUnknownStart) && row.status !== 'pending_approval';
     return isStarting && remembered.startFailure === undefined && memory.phaseAgeMs(remembered) < START_DEADLINE_MS;
   }
 
@@ -35,7 +43,8 @@ export function createStops({ client, rows, endings, machines, memory, runner, c
   async function needsItsMachine({ row, remembered }: VpsRow, call: Call): Promise<boolean> {
     const { phase, endedByRunnerMs, isUntold } = remembered;
     if (endedByRunnerMs !== undefined && clock.monotonicMs() - endedByRunnerMs < STOP_TAKES_MS) return false;
-    if (phase === 'lost' || phase === 'paused' || isUntold === true) return !(await endings.isGone(row, call));
+    if (phase === 'lost' || phase === 'paused' || phase === 'unknown' || isUntold === true)
+      return !(await endings.isGone(row, call));
     if (phase !== 'ended') return false;
     const isGone = await endings.isGone(row, call);
     // seen to close, or told by the machine; what only time speaks for is asked there once more
@@ -47,9 +56,7 @@ export function createStops({ client, rows, endings, machines, memory, runner, c
     const { generation } = await client.dialect(call);
     const url = await machines.urlOf(remembered.node, call);
     const verdict = await runner.stop({ id: row.task_id, url, generation, signal: call.signal });
-    // a container that somebody removed by hand is one that a Runner fails to stop for ever
-    const isOver =
-      verdict === 'ended' || verdict === 'unknown' || (verdict === 'failed' && (await endings.isPortRefused(row, call)));
+    const isOver = verdict === 'ended' || verdict === 'unknown' || (await isRemovedByHand({ row, remembered }, verdict, call));
     if (!isOver) return;
     memory.add(row.task_id, {
       endedByRunnerMs: remembered.endedByRunnerMs ?? clock.monotonicMs(),
@@ -59,11 +66,21 @@ export function createStops({ client, rows, endings, machines, memory, runner, c
     });
   }
 
+  /** A Runner fails to stop such a container for ever. Once or twice it may have other troubles, while the container runs behind another port. */
+  async function isRemovedByHand({ row, remembered }: VpsRow, verdict: RunnerVerdict, call: Call): Promise<boolean> {
+    const now = clock.monotonicMs();
+    const { sinceMs, count } = remembered.runnerFailures ?? { sinceMs: now, count: 0 };
+    const hasFailed = verdict === 'failed';
+    memory.add(row.task_id, { runnerFailures: hasFailed ? { sinceMs, count: count + 1 } : undefined });
+    const isForEver = hasFailed && count + 1 >= FAILS_FOR_EVER && now - sinceMs >= FAILS_FOR_EVER_MS;
+    return isForEver && (await endings.isPortRefused(row, call));
+  }
+
   async function ask(found: VpsRow, call: Call): Promise<void> {
     const { row } = found;
     const answer = await client.stop(row.task_id, call);
     if (answer === 'asked') {
-      const isUntold = found.remembered.phase === 'starting';
+      const isUntold = found.remembered.phase === 'starting' || found.remembered.phase === 'unknown';
       const remembered = memory.add(row.task_id, { isStopAsked: true, isUntold, isStopTold: !isUntold });
       if (isUntold) await askItsMachine({ row, remembered }, call);
       return;

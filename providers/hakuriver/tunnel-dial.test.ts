@@ -1,4 +1,5 @@
 import net, { type AddressInfo } from 'node:net';
+import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -48,7 +49,27 @@ async function aProxy(serve: (caller: Caller, count: number) => void) {
 const dial = (proxy: { host: string; port: number }, more: Partial<Parameters<typeof openTunnel>[0]> = {}) =>
   openTunnel({ proxy, id: TASK, clock: systemClock, signal: new AbortController().signal, ...more });
 
+/** When the kernel will ask whether the other end is still there, seconds; undefined when it never will. */
+async function asksInS(localPort: number): Promise<number | undefined> {
+  const hexPort = localPort.toString(16).toUpperCase().padStart(4, '0');
+  const rows = (await readFile('/proc/net/tcp', 'utf8')).split('\n').map((row) => row.trim().split(/\s+/));
+  const [timer, when] = rows.find(([, local]) => local?.endsWith(`:${hexPort}`))?.[5]?.split(':') ?? [];
+  return timer === '02' && when !== undefined ? Number.parseInt(when, 16) / 100 : undefined;
+}
+
 describe('openTunnel', () => {
+  it.runIf(process.platform === 'linux')(
+    'REL-I5: notices within a minute that the machine of the proxy has vanished',
+    async () => {
+      const { proxy } = await aProxy(({ socket }) => void socket.write(`SUCCESS\n${BANNER}`));
+
+      const stream = await dial(proxy);
+      closers.push(() => stream.destroy());
+
+      expect(await asksInS(stream.localPort ?? 0)).toBeLessThanOrEqual(30);
+    },
+  );
+
   it('asks for the task and hands over every byte that sshd said after SUCCESS', async () => {
     const { proxy, requests } = await aProxy(({ socket }) => {
       socket.write(`SUCCESS\n${BANNER}`);

@@ -16,6 +16,8 @@ const ANSWER_MS = 10 * SECOND_MS;
 /** sshd speaks first and at once. A tunnel that is silent for longer never comes alive; only a new one does. */
 const FIRST_BYTES_MS = 4 * SECOND_MS;
 const LONGEST_ANSWER_BYTES = 4_096;
+/** The system's own is two hours, and a proxy whose machine has vanished says no word. */
+const KEEP_ALIVE_MS = 30 * SECOND_MS;
 
 export type TunnelFault =
   /** Nobody listens at the proxy's address. */
@@ -52,7 +54,13 @@ export interface TunnelRequest {
  */
 export async function openTunnel({ proxy, id, clock, signal }: TunnelRequest): Promise<net.Socket> {
   if (signal.aborted) throw new TunnelFailure('cancelled', 'cancelled');
-  const socket = net.connect({ ...proxy, allowHalfOpen: true, noDelay: true, keepAlive: true });
+  const socket = net.connect({
+    ...proxy,
+    allowHalfOpen: true,
+    noDelay: true,
+    keepAlive: true,
+    keepAliveInitialDelay: KEEP_ALIVE_MS,
+  });
   socket.on('error', () => {}); // heard by whoever waits; a socket without any listener would end the process
   const within = (ms: number) => clock.timeoutSignal(ms, signal);
   try {

@@ -3,10 +3,8 @@ import type { Endings } from './endings.ts';
 import { phaseOf } from './mapping.ts';
 import type { Remembered, VpsMemory } from './memory.ts';
 import type { TaskRow } from './schema.ts';
+import { eachFew } from './each-few.ts';
 import { tagOf } from './ssh-keys.ts';
-
-/** How many rows are asked for at once, after a restart. */
-const AT_ONCE = 8;
 
 export interface VpsRow {
   readonly row: TaskRow;
@@ -28,8 +26,9 @@ interface VpsRowsDeps {
 
 /** The seed's version spreads a VPS over three routes: keys and status in one, the port in another, its machine in a third. */
 export function createVpsRows({ client, memory, endings }: VpsRowsDeps): VpsRows {
+  /** The keys never change, so that a row without them takes nothing back. */
   function readTag(row: TaskRow): void {
-    memory.add(row.task_id, { tag: tagOf(row) ?? null });
+    memory.add(row.task_id, { tag: tagOf(row) ?? memory.of(row.task_id)?.tag ?? null });
   }
 
   async function complete(row: TaskRow, call: Call): Promise<TaskRow> {
@@ -46,18 +45,13 @@ export function createVpsRows({ client, memory, endings }: VpsRowsDeps): VpsRows
     return { ...row, assigned_node: (await client.vps(call)).find(({ task_id: id }) => id === row.task_id)?.assigned_node };
   }
 
-  /** What shows whose it is stands with the task alone, and is read once. One that is gone in between is nobody's. */
+  /** What shows whose it is stands with the task alone, and is read once. One that is denied in between shows nothing, and is asked for again. */
   async function readTags(rows: readonly TaskRow[], call: Call): Promise<void> {
     const unread = rows.filter(({ task_id: id }) => memory.of(id)?.tag === undefined);
-    for (let first = 0; first < unread.length; first += AT_ONCE) {
-      const some = unread.slice(first, first + AT_ONCE);
-      await Promise.all(
-        some.map(async (row) => {
-          const task = await client.task(row.task_id, call);
-          readTag(task ?? row);
-        }),
-      );
-    }
+    await eachFew(unread, async ({ task_id: id }) => {
+      const task = await client.task(id, call);
+      if (task) readTag(task);
+    });
   }
 
   return {

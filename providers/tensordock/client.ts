@@ -16,6 +16,7 @@ import { PacerRefusal } from '../../src/provider/pacer.ts';
 import type { ProviderOperation } from '../../src/provider/provider-error.ts';
 import { createCallQuota, type Lane } from './call-quota.ts';
 import { failure, read, saysTooFrequent, type Said } from './mapping.ts';
+import { createdIn } from './reading.ts';
 
 /** The organisation has a hundred; some are left to the people who use its dashboard. */
 const CALLS_PER_MINUTE = 90;
@@ -105,7 +106,9 @@ export function createTensorDockClient(deps: TensorDockClientDeps): TensorDockCl
       answered();
     }
     const said = read(answer);
-    if (!saysTooFrequent(said)) return { json: answer.json, said };
+    // what names an instance is no plain refusal, whatever it says besides
+    const mayBeMade = operation === 'CreateInstance' && createdIn(answer.json).id !== undefined;
+    if (mayBeMade || !saysTooFrequent(said)) return { json: answer.json, said };
     const askedMs = pauseAskedFor(answer);
     // what is left of the budget is for destroys; one that was refused itself leaves nothing to anybody
     const waitMs = lane === 'other' ? quota.pause('other', askedMs) : pauseAll(askedMs);

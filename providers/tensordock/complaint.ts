@@ -42,11 +42,11 @@ function isListOfFaults(list: readonly unknown[]): boolean {
   );
 }
 
-/** `error: null`, `""`, `false` and `[]` are said where nothing is wrong. */
+/** `error: null`, `""`, `false`, `0`, `[]` and `{}` are said where nothing is wrong. */
 function isSomething(value: unknown): boolean {
   if (typeof value === 'string') return value.trim() !== '';
-  if (Array.isArray(value)) return value.length > 0;
-  return value !== undefined && value !== null && value !== false;
+  if (typeof value === 'object' && value !== null) return Object.keys(value).length > 0;
+  return value !== undefined && value !== null && value !== false && value !== 0;
 }
 
 function wordsIn(json: unknown): string {

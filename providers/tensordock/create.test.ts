@@ -177,6 +177,12 @@ describe('tensordock: the answer to a create', () => {
     ['500', 500, 'Internal Server Error', 'ambiguous'],
     ['502 as a page', 502, badGateway, 'ambiguous'],
     ['500 in a body of success', 200, { status: 500, error: 'No available nodes found' }, 'ambiguous'],
+    ['REL-A5: a limit inside a failed server', 200, { status: 500, error: 'Rate limit exceeded at the node' }, 'ambiguous'],
+    ['half a deployment for a limit', 400, { error: 'Unexpected error during deployment: too many requests' }, 'ambiguous'],
+    ['a limit and an id', 200, { ...tooFrequent, ...made }, 'ambiguous'],
+    ['REL-A5: a deployment that took too long', 200, { status: 400, error: 'Deployment timed out' }, 'ambiguous'],
+    ['a deployment that failed, as 400', 400, { error: 'Failed to start: the required image is corrupt' }, 'ambiguous'],
+    ['no room in such words', 200, { status: 400, error: 'Deployment failed: no available nodes found' }, 'capacity'],
     ['an error in words that nobody knows, without a status', 200, { error: 'Hm' }, 'ambiguous'],
     ['REL-A6: an empty id', 200, { data: { ...made.data, id: '' } }, 'ambiguous'],
     ['CONF-C21: no id', 200, { data: { type: 'virtualmachine', status: 'running' } }, 'ambiguous'],
@@ -221,6 +227,19 @@ describe('tensordock: the answer to a create', () => {
     replyToTokenTest(200, { success: true });
 
     expect((await create()).outcome).toMatchObject({ kind: 'unavailable' });
+  });
+
+  it('REL-A5: a server that fails in the words of a refused token may have made something, however good the token is', async () => {
+    replyToCreate(500, { error: 'Unauthorized: the node refused the image' });
+    replyToTokenTest(200, { success: true });
+
+    expect((await create()).outcome).toMatchObject({ kind: 'ambiguous' });
+  });
+
+  it('takes an id that is a number', async () => {
+    replyToCreate(200, { data: { ...made.data, id: 90_210 } });
+
+    expect((await create()).outcome).toEqual({ id: '90210', tag: aTag(), state: 'starting' });
   });
 
   it('PEER-10.18: takes the refusal for what it says when the token cannot be tested', async () => {

@@ -49,6 +49,9 @@ const NO_CAPACITY =
   /no available (?:nodes?|public ips?|gpus?|ports?|external ports?|resources?|host ?nodes?)|insufficient (?:capacity|resources?|gpus?)|out of stock|sold out|resources? (?:is |are )?unavailable|not enough (?:gpus?|resources?|capacity|vcpus?|ram|storage)|no (?:external )?ports? (?:left|available)|no capacity|maintenance/;
 const BAD_TOKEN = /invalid api (?:credentials|key|token)|invalid (?:credentials|token)|unauthori[sz]ed|unauthenticated/;
 const MAY_HAVE_DEPLOYED = /unexpected error during deployment/;
+/** Something was begun, and did not end as it should: it may stand there half-way. */
+const BROKE_OFF =
+  /unexpected error|tim(?:ed?|ing)[ -]?out|internal (?:server )?error|deployment failed|(?:failed|unable|error) (?:to|while|during) (?:deploy|creat|provision|launch|start|boot)/;
 const NO_SUCH_PLACE = /(?:location|host ?node|gpu(?: model)?)\b.{0,60}(?:not found|does not exist|no longer|not available)/;
 const OUR_FAULT = /must be forwarded|\bmust (?:be|have|not)\b|\brequired\b|\binvalid\b/;
 const BUSY = /must be stopped|already running|currently (?:being|in)|is (?:being )?(?:creat|provision|start|stopp)ing/;
@@ -85,6 +88,7 @@ const CREATE_REFUSALS: readonly RefusalRule[] = [
     kind: 'rejected',
     why: 'the request was refused as invalid',
   },
+  { name: 'broke_off', says: BROKE_OFF, kind: 'ambiguous', why: 'the deployment broke off; it may have happened' },
   { name: 'our_fault', statuses: ['2xx', '4xx'], says: OUR_FAULT, kind: 'rejected', why: 'the request was refused as invalid' },
   // Their usual way to say that no node would take it, in words that change.
   {
@@ -111,9 +115,9 @@ const OTHER_REFUSALS: readonly RefusalRule[] = [
   { name: 'invalid', statuses: ['4xx'], body: ['json'], kind: 'rejected', why: 'the request was refused as invalid' },
 ];
 
-/** Their words for an instance that does not exist, wherever they stand. */
+/** Their words for an instance that does not exist, with or without its id. Of any other thing that is not found they say nothing here. */
 const NO_SUCH_INSTANCE =
-  /(?:instance|virtual ?machine|server|\bvm\b).{0,80}(?:not found|does not exist|not exist)|already (?:been )?(?:terminated|deleted)|^not found\.?$/;
+  /\b(?:instance|(?:virtual ?)?machine|server|vm)(?: with)?(?: the)?(?: (?:uu)?id)?[\s:'"`]*(?:[\w-]{0,99}\d[\w-]{0,99}['"`]?)?\s*(?:(?:was|is|could) )?(?:not (?:be )?found|does not exist|not exist)|already (?:been )?(?:terminated|deleted)|^not found\.?$/;
 
 /** A server's words for an address that it does not have, which says nothing of an instance. */
 const NO_SUCH_ROUTE = /page not found|cannot (?:get|post|delete)|\broute\b|no such endpoint/;
@@ -157,13 +161,18 @@ function explain(said: Said, operation: ProviderOperation): Refusal | undefined 
 export function saysNoSuchInstance({ status, isHidden, words, body }: Said): boolean {
   if (BAD_TOKEN.test(words)) return false;
   if (status === 404) return body !== 'unreadable' && !NO_SUCH_ROUTE.test(words);
-  return (isHidden || (status >= 400 && status < 500)) && NO_SUCH_INSTANCE.test(words);
+  return saysRefused({ status, isHidden }) && NO_SUCH_INSTANCE.test(words);
 }
 
-/** An empty account or a refused token is no matter of waiting, whatever the status says. */
+/** An empty account or a refused token is no matter of waiting, and half a deployment was not turned away, whatever the status says. */
 export function saysTooFrequent({ status, isHidden, words }: Said): boolean {
-  if (NO_FUNDS.test(words) || BAD_TOKEN.test(words)) return false;
-  return status === 429 || ((isHidden || (status >= 400 && status < 500)) && TOO_FREQUENT.test(words));
+  if (NO_FUNDS.test(words) || BAD_TOKEN.test(words) || MAY_HAVE_DEPLOYED.test(words)) return false;
+  return status === 429 || (saysRefused({ status, isHidden }) && TOO_FREQUENT.test(words));
+}
+
+/** Whether it is a verdict on the call. What a server says of its own failure is none, whatever words are in it. */
+function saysRefused({ status, isHidden }: Pick<Said, 'status' | 'isHidden'>): boolean {
+  return isHidden ? status < 500 : status >= 400 && status < 500;
 }
 
 function applies({ statuses, says, body, isHidden, isValidation }: RefusalRule, said: Said): boolean {

@@ -64,7 +64,7 @@ export function createTensorDockProvider({ client, settings, clock, random, log 
       if (record === undefined) throw failure({ operation, kind: 'protocol', why: 'the list has a row that cannot be read' });
       records.set(record.id, record);
     }
-    if (saysMore(json, rows.length)) throw failure({ operation, kind: 'protocol', why: 'the list is not whole' });
+    if (saysMore(json, records.size)) throw failure({ operation, kind: 'protocol', why: 'the list is not whole' });
     return [...records.values()];
   }
 
@@ -91,11 +91,12 @@ export function createTensorDockProvider({ client, settings, clock, random, log 
     if (createdIn(json).id !== undefined) {
       throw failure({ operation, kind: 'ambiguous', why: 'refused, yet an instance is named', said });
     }
-    if (saysBadToken(said) && !(await isTokenRefused(options))) {
+    const refusal = refused(said, { operation, otherwise: 'ambiguous' });
+    if (refusal.kind === 'auth' && saysBadToken(said) && !(await isTokenRefused(options))) {
       const why = 'the API token was refused for once, though it is good; nothing was made';
       throw failure({ operation, kind: 'unavailable', why, said });
     }
-    throw refused(said, { operation, otherwise: 'ambiguous' });
+    throw refusal;
   }
 
   /** Undefined when they took it, also for what is not there any more. */

@@ -16,8 +16,8 @@ const list = z
   .unknown()
   .optional()
   .transform((value): readonly unknown[] | undefined => (Array.isArray(value) ? value : undefined));
-/** Ids of theirs go into paths and into ids of ours. */
-const id = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$/);
+/** Ids of theirs go into paths and into ids of ours. One that is a number has to be one that JavaScript can hold. */
+const id = z.union([z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$/), z.int().nonnegative()]).transform(String);
 /** As `geforcertx4090-pcie-24gb`. */
 const model = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{1,79}$/);
 
@@ -50,7 +50,7 @@ export type HostNodeGpu = z.infer<typeof HostNodeGpu>;
 
 export const HostNode = z.object({
   id,
-  location_id: text,
+  location_id: id.optional().catch(undefined),
   uptime_percentage: number,
   available_resources: z.object({
     gpus: z.array(z.unknown()),
@@ -71,7 +71,7 @@ export const HostNodesBody = z.object({ data: z.object({ hostnodes: z.array(z.un
 
 /** Flat, or in `data`, or in `data.attributes`: reading.ts takes it out of either. */
 export const InstanceRecord = z.object({
-  id: id.optional(),
+  id: id.nullish(),
   name: text,
   status: text,
   ipAddress: text,
@@ -93,8 +93,22 @@ export const PortForward = z.object({
 export const CreateAnswer = z.object({ id: id.optional().catch(undefined), name: text });
 export type CreateAnswer = z.infer<typeof CreateAnswer>;
 
-/** What a list may say about its own length, wherever it says it. */
-export const ListHints = z.object({ total: number, total_count: number, totalCount: number, next: text, next_page: text });
+const anything = z.unknown().optional();
+
+/** What a list may say about its own length, wherever it says it: how much there is, or that there is more, in whatever form. */
+export const ListHints = z.object({
+  total: number,
+  total_count: number,
+  totalCount: number,
+  total_pages: number,
+  totalPages: number,
+  next: anything,
+  next_page: anything,
+  nextPage: anything,
+  next_cursor: anything,
+  has_more: anything,
+  hasMore: anything,
+});
 
 /** A number, also as text; what is no finite number is absent. */
 export function toNumber(value: unknown): number | undefined {

@@ -60,7 +60,9 @@ export function createWaysIn({ clock }: { readonly clock: Pick<Clock, 'monotonic
       const port = forwardedPort(record.portForwards) ?? forwardedPort(record.port_forwards);
       if (port !== undefined) return found(id, { host, port });
       const { needsForward, last } = memoryOf(id);
-      if (from === 'row') return last?.host === host ? last : 'not yet';
+      // what was told once stands: a record that does without it for a while must not end a session that runs
+      if (last?.host === host) return last;
+      if (from === 'row') return 'not yet';
       return needsForward ? missing(id) : found(id, { host, port: SSH_PORT });
     },
     forget: (id) => void memories.delete(id),

@@ -3,6 +3,7 @@ import { DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from '../../src/core/duration.t
 import type { Log } from '../../src/core/log.ts';
 import type { Random } from '../../src/core/random.ts';
 import type { Secret } from '../../src/core/secret.ts';
+import { whenAborted } from '../../src/core/when-aborted.ts';
 import { URGENCY } from '../../src/provider/calls.ts';
 import {
   createHttpClient,
@@ -62,6 +63,8 @@ const SCOPES: Readonly<Record<Endpoint, string>> = {
 };
 
 export const HTTP_TIMEOUT_MS = 30 * SECOND_MS;
+/** How long an exchange that nobody waits for any more may still take until it is cut. */
+const LINGER_MS = 10 * SECOND_MS;
 
 export interface Call {
   /** On whose behalf: decides what a failure means, and who goes first. */
@@ -127,7 +130,7 @@ export function createVastClient(deps: VastClientDeps): VastClient {
 
   async function send(endpoint: Endpoint, request: Omit<HttpRequest, 'signal'>, call: Call): Promise<HttpAnswer> {
     await takeTurn(endpoint, call);
-    const answer = await exchange(request, call).finally(() => pacer.exchanged(endpoint));
+    const answer = await exchange(endpoint, request, call);
     const { operation } = call;
     if (answer.status < 400) return answer; // nobody reads a long list to find out that it is no refusal
     const said = read(answer);
@@ -138,13 +141,31 @@ export function createVastClient(deps: VastClientDeps): VastClient {
     throw failure({ operation, kind: 'rate_limited', why: pauseWords(said), said, retryAfterMs: waitMs });
   }
 
+  /** A caller that gives up hears so at once; the exchange itself goes on for a while, since the vendor counts it from when it arrives there. */
   async function exchange(
+    endpoint: Endpoint,
     request: Omit<HttpRequest, 'signal'>,
     { operation, signal, beforeSending }: Call,
   ): Promise<HttpAnswer> {
-    beforeSending?.();
+    const cut = new AbortController();
+    const over = new AbortController();
+    const begun = async () => {
+      beforeSending?.();
+      if (signal.aborted) throw new HttpFailure('cancelled', { mayBeSent: false });
+      return http.send({ ...request, signal: cut.signal });
+    };
+    const sent = begun().finally(() => {
+      over.abort();
+      pacer.exchanged(endpoint);
+    });
     try {
-      return await http.send({ ...request, signal });
+      if (signal.aborted) return await sent; // which says that it was not sent
+      return await unlessGivenUp(sent, signal, () => {
+        clock.sleep(LINGER_MS, over.signal).then(
+          () => cut.abort(),
+          () => {}, // it was over before
+        );
+      });
     } catch (thrown) {
       if (!(thrown instanceof HttpFailure)) throw thrown;
       throw failure({ operation, kind: kindOfHttpFailure(thrown, operation), why: thrown.message, cause: thrown });
@@ -240,6 +261,21 @@ export function createVastClient(deps: VastClientDeps): VastClient {
         call,
       ),
   };
+}
+
+async function unlessGivenUp(sent: Promise<HttpAnswer>, signal: AbortSignal, linger: () => void): Promise<HttpAnswer> {
+  let release = () => {};
+  const givenUp = new Promise<never>((_resolve, reject) => {
+    release = whenAborted(signal, () => {
+      linger();
+      reject(new HttpFailure('cancelled', { mayBeSent: true }));
+    });
+  });
+  try {
+    return await Promise.race([sent, givenUp]);
+  } finally {
+    release();
+  }
 }
 
 const SCOPE_RULE = 'no_scope';

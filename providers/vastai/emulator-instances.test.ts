@@ -241,6 +241,20 @@ describe('stop, start and destroy', () => {
       expect((await get(id))['actual_status']).toBe('running');
     }));
 
+  it('EMU-VE15: waits for strangers to leave when somebody starts by hand what its host has stopped', () =>
+    withVast({}, async ({ rent, get, emulator }) => {
+      const id = await rent();
+      emulator.advance(BOOTED_MS);
+      emulator.queueStart(id);
+      emulator.advance(HOUR_MS);
+      const waiting = await get(id);
+      emulator.vacate(id);
+      emulator.advance(BOOTED_MS);
+
+      expect(waiting).toMatchObject({ actual_status: 'exited', intended_status: 'running' });
+      expect((await get(id))['actual_status']).toBe('running');
+    }));
+
   it('EMU-VE15: forgets a queued start when it is told to stop', () =>
     withVast({}, async ({ rent, get, call, emulator }) => {
       const id = await rent();

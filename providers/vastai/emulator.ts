@@ -169,6 +169,7 @@ function forwardTo(current: () => AccountControls): AccountControls {
     preempt: (contractId, how) => current().preempt(contractId, how),
     goOffline: (contractId, status) => current().goOffline(contractId, status),
     occupy: (contractId) => current().occupy(contractId),
+    queueStart: (contractId) => current().queueStart(contractId),
     vacate: (contractId) => current().vacate(contractId),
     proposePriceRise: (contractId, factor) => current().proposePriceRise(contractId, factor),
     setCredit: (usd) => current().setCredit(usd),

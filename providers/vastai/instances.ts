@@ -43,7 +43,12 @@ export function toInstance(
       return routes.length === 0 ? { ...common, state: 'starting' } : { ...common, state, ssh: { user: LOGIN_USER, routes } };
     }
     case 'failed':
-      return { ...common, state, reason: told.reason || 'the host has not answered for ten minutes' };
+      return {
+        ...common,
+        state,
+        reason: told.reason || 'the host has not answered for ten minutes',
+        ...(told.fault && { fault: told.fault }),
+      };
     case 'starting':
     case 'stopping':
     case 'paused':

@@ -91,18 +91,19 @@ describe('vastai: interruptible offers', () => {
     expect(offers).toMatchObject([{ diskGb: 150, priceMicrosPerHour: 213_400 + 37_500, minBidMicrosPerHour: 213_400 }]);
   });
 
-  it('V10: take the floor from either place, and are left out when neither tells one', async () => {
+  it('V10: take the floor from wherever it is told, and are left out when nothing tells one', async () => {
     const rows = [
       { ...bidRow, min_bid: null },
       { ...bidRow, id: 2, dph_base: null, dph_total: null },
       { ...bidRow, id: 3, min_bid: null, dph_base: null, dph_total: null },
       { ...bidRow, id: 4, min_bid: 0 },
+      { ...bidRow, id: 5, min_bid: null, dph_base: null, dph_total: 0.2234, storage_total_cost: 0.01 },
     ];
     answerSearches({ bid: rows });
 
     const { offers, dropped } = await (await aProvider()).listOffers({}, uncancelled);
 
-    expect(offers.map(({ minBidMicrosPerHour }) => minBidMicrosPerHour)).toEqual([213_400, 213_400]);
+    expect(offers.map(({ minBidMicrosPerHour }) => minBidMicrosPerHour)).toEqual([213_400, 213_400, 213_400]);
     expect(dropped).toBe(2);
   });
 

@@ -256,6 +256,8 @@ export interface ToldStatus {
   readonly story: string;
   readonly becomes: InstanceState | 'silent';
   readonly reason: string;
+  /** For the failed, where it is known not to be the machine's. */
+  readonly fault?: 'funds';
 }
 
 export function tellStatus(record: InstanceRecord): ToldStatus {

@@ -133,7 +133,7 @@ function toOffer(
 ): Offer | undefined {
   const ask = row.id ?? row.ask_contract_id;
   const isBid = kind === 'bid';
-  const minBid = row.min_bid ?? (isBid ? row.dph_base : undefined);
+  const minBid = row.min_bid ?? (isBid ? (row.dph_base ?? difference(row.dph_total, row.storage_total_cost)) : undefined);
   const price = priceOf(isBid ? { ...row, dph_base: minBid } : row, diskGb);
   const maxDiskGb = Math.floor(row.disk_space ?? 0);
   if (ask === undefined || price === undefined || maxDiskGb < MIN_DISK_GB) return undefined;

@@ -47,6 +47,7 @@ const OUT_OF_CREDIT: ToldStatus = {
   story: 'out of credit',
   becomes: 'failed',
   reason: 'the account has run out of credit, and the market stopped the instance',
+  fault: 'funds',
 };
 /** Some accounts get no more rows than these of one search, whatever is asked, and nothing says so. */
 const MOST_ROWS_SEEN = 64;

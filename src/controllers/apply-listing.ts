@@ -1,7 +1,7 @@
 import type { SessionId } from '../core/ids.ts';
 import type { Attempt } from '../db/tables.ts';
 import type { Instance } from '../provider/instance.ts';
-import { isTwin } from '../sessions/step.ts';
+import { isTwin } from '../sessions/sights.ts';
 import type { SessionWriter } from '../sessions/session-writer.ts';
 import type { Listing } from './observer.ts';
 

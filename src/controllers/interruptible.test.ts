@@ -150,6 +150,52 @@ describeWorld('interruptible sessions', (make) => {
     expect(world.account().living()).toEqual([]);
   });
 
+  it('REL-A10: go to the next offer when the floor has risen above their bid before the create is tried again', async () => {
+    const world = await make({ providers: [MARKET] });
+    world.account().failNext('CreateInstance', { do: 'fail', kind: 'rate_limited', retryAfterMs: 120_000 });
+    const request = { interruptible: true, bidMicrosPerHour: 105_000 };
+    const { id } = await world.order({ byRequirements: true, request });
+    await world.run({ withinMs: 1_000 });
+    world.account().changeOffer({ id: BID }, { minBidMicrosPerHour: 120_000, priceMicrosPerHour: 127_000 });
+
+    const { session } = await world.runUntil(id, 'running');
+
+    expect(session.offerId).toBe('memory-ask-3-bid');
+    expect(world.account().createdTags()).toHaveLength(1);
+  });
+
+  it('REL-A10: of a named offer whose floor has risen above their bid end with that reason', async () => {
+    const world = await make({ providers: [MARKET] });
+    world.account().failNext('CreateInstance', { do: 'fail', kind: 'rate_limited', retryAfterMs: 120_000 });
+    const { id } = await world.order({ request: { offerId: BID, bidMicrosPerHour: 105_000 } });
+    await world.run({ withinMs: 1_000 });
+    world.account().changeOffer({ id: BID }, { minBidMicrosPerHour: 120_000, priceMicrosPerHour: 127_000 });
+
+    const { session } = await world.runUntil(id, 'failed');
+
+    expect(session).toMatchObject({ reason: 'price_changed', error: expect.stringContaining('0.12') });
+  });
+
+  it('are replaced by none whose price, with the bid, lies beyond the scope of the retry', async () => {
+    const [first = onDemand] = bids;
+    const dearer = {
+      ...first,
+      id: offerId('memory-ask-9-bid'),
+      machineId: 'machine-9',
+      minBidMicrosPerHour: 128_000,
+      priceMicrosPerHour: 135_000,
+    };
+    const world = await make({ providers: [{ ...MARKET, offers: [first, { ...dearer, providerOfferId: 'ask-9' }] }] });
+    world.account().failNext('CreateInstance', { do: 'fail', kind: 'capacity' });
+    const { id } = await world.order({ request: { offerId: BID, autoRetry: true } });
+
+    const { session } = await world.runUntil(id, 'failed');
+
+    // 0.117 with the bid may become 0.1404; the other's bid of 0.1408 and its disk come to more
+    expect(session.offerId).toBe(BID);
+    expect(world.account().createdTags()).toEqual([]);
+  });
+
   it('hide their offer from those who come next, and not the machine', async () => {
     const world = await make({ providers: [MARKET] });
     const { id, instanceId } = await running(world);

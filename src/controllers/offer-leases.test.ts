@@ -84,6 +84,20 @@ describe.each(DIALECTS)('the lease of offers (%s)', (dialect) => {
     expect(await second.offers.saveSlice(slice, late)).toBe('older');
   });
 
+  it('REL-F2: a clock that was set back stops no listing, here or there', async () => {
+    const { world, first, second } = await twoReplicas();
+    await world.pass('offers.refresh', second);
+    world.clock.jumpWall(-120 * MINUTE_MS);
+    world.account().takeOffer({ id: offerId('memory-ask-1') });
+    await world.clock.advance(30_000);
+
+    await world.pass('offers.refresh', first);
+    await world.pass('offers.refresh', second);
+
+    expect(offersIn(first)).toMatchObject({ offers: 2 });
+    expect(offersIn(second)).toMatchObject({ offers: 2 });
+  });
+
   it('is given back by a clean end, so that the other lists at once', async () => {
     const { world, first, second, lists } = await twoReplicas();
     await world.clock.advance(20_000);

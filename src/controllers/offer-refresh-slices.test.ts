@@ -4,6 +4,7 @@ import { anOfferRefresh } from '../../test/support/offer-refresh.ts';
 import { describeWorld, type World } from '../../test/support/world.ts';
 import { MINUTE_MS } from '../core/duration.ts';
 import { bookQuery, type OfferWish } from '../offers/offer-query.ts';
+import type { SliceTime } from '../offers/offer-repository.ts';
 import { gpuKey } from '../provider/gpu-name.ts';
 import { providerId } from '../provider/ids.ts';
 import type { Offer, OfferQuery } from '../provider/offer.ts';
@@ -109,6 +110,27 @@ describeWorld('slices of a market that shows only a part', (make) => {
     expect(asked).toEqual([{}, { gpuTypes: ['H100 SXM'] }]);
     expect(world.replica.book.providers()[0]).toMatchObject({ offers: 3, stale: false });
     expect(world.replica.book.providers()[0]?.error).toBeUndefined();
+  });
+
+  it('those who only load leave a part alone that nobody has listed for long', async () => {
+    const world = await make({ settings: { activations: false } });
+    const { provider } = cutOffMarket(world);
+    const { offers, leases, clock } = world.replica;
+    await leases.seize({ name: `offers:${provider.id}:account`, holder: 'another', forMs: 60 * MINUTE_MS });
+    const stored = { offers: [anOffer({ providerOfferId: 'h100-1' })], dropped: 0, term: 9 };
+    const of = { provider: provider.id, account: 'account' };
+    await offers.saveSlice({ ...of, slice: '' }, { ...stored, observedAt: clock.now() });
+    await offers.saveSlice({ ...of, slice: 'gpu:h100sxm' }, { ...stored, observedAt: clock.now() - 60 * MINUTE_MS });
+    const loaded: string[] = [];
+    const { loadSlice } = offers;
+    Object.assign(offers, { loadSlice: (time: SliceTime) => (loaded.push(time.slice), loadSlice(time)) });
+    const { pass } = anOfferRefresh(world, { providers: [provider], shared: true });
+
+    await pass();
+    await pass();
+
+    expect(loaded).toEqual(['']);
+    expect(world.replica.book.snapshot(provider.id)?.offers).toHaveLength(1);
   });
 
   it('a restart knows the parts that were stored', async () => {

@@ -1,7 +1,7 @@
 import type { Clock, EpochMs } from '../core/clock.ts';
 import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../core/duration.ts';
 import { describeError } from '../core/errors.ts';
-import { createBreather } from '../core/gently.ts';
+import { createBreather, gently } from '../core/gently.ts';
 import type { Log } from '../core/log.ts';
 import type { LeaseRepository } from '../db/lease-repository.ts';
 import type { LeaseNote, OfferFailure } from '../db/tables.ts';
@@ -11,7 +11,7 @@ import type { OfferRepository } from '../offers/offer-repository.ts';
 import { mergeSlices, WHOLE, type SliceListing } from '../offers/offer-slices.ts';
 import type { ListingError } from '../offers/offer-view.ts';
 import type { RecentWishes } from '../offers/recent-wishes.ts';
-import { sameOffers } from '../offers/same-offers.ts';
+import { sameOffersInPieces } from '../offers/same-offers.ts';
 import type { ProviderId } from '../provider/ids.ts';
 import type { OfferListing } from '../provider/offer.ts';
 import { PROVIDER_ERROR_KINDS, ProviderError } from '../provider/provider-error.ts';
@@ -137,7 +137,15 @@ export function createOfferRefreshController(deps: OfferRefreshDeps): OfferRefre
       return;
     }
     const { name } = asked.slice;
-    const isSame = sameOffers(listing.offers, desk.slices.get(name)?.offers ?? []);
+    const former = desk.slices.get(name);
+    const isSame = await gently(sameOffersInPieces(listing.offers, former?.offers ?? []), createBreather(clock));
+    listing = {
+      ...listing,
+      // a clock that was set back makes no listing older than the one before it (REL-F2)
+      observedAt: Math.max(listing.observedAt, former?.observedAt ?? listing.observedAt),
+      // the very same, so that nobody has to compare thousands of offers again
+      offers: isSame ? (former?.offers ?? listing.offers) : listing.offers,
+    };
     desk.slices.set(name, { ...listing, slice: name });
     const hasWishes = wishes.of(provider.id).length > 0;
     desk.plan = afterListing(desk.plan, details(), { isTruncated: listing.truncated === true, isSame, hasWishes });
@@ -151,17 +159,21 @@ export function createOfferRefreshController(deps: OfferRefreshDeps): OfferRefre
   async function show(desk: Desk): Promise<void> {
     const { id } = desk.provider;
     forgetOldSlices(desk);
-    const merged = mergeSlices([...desk.slices.values()]);
-    if (merged) await book.replaceGently(id, merged, createBreather(clock));
+    const breather = createBreather(clock);
+    const merged = await gently(mergeSlices([...desk.slices.values()]), breather);
+    if (merged) await book.replaceGently(id, merged, breather);
   }
 
   function forgetOldSlices({ provider, slices }: Desk): void {
+    const isOld = isOldAt(provider);
+    for (const listing of slices.values()) if (isOld(listing)) slices.delete(listing.slice);
+  }
+
+  /** Whether a part of the market was listed too long ago to be shown. */
+  function isOldAt(provider: Provider): (listing: Pick<SliceListing, 'slice' | 'observedAt'>) => boolean {
     const wished = new Set(wishes.of(provider.id).map(({ name }) => name));
     const keepsMs = Math.max(SLICE_KEEPS_MS, SLICE_KEEPS_RHYTHMS * rhythmOf(provider));
-    for (const [name, { observedAt }] of slices) {
-      const ageMs = clock.now() - observedAt;
-      if (name !== WHOLE && ageMs > (wished.has(name) ? 2 : 1) * keepsMs) slices.delete(name);
-    }
+    return ({ slice, observedAt }) => slice !== WHOLE && clock.now() - observedAt > (wished.has(slice) ? 2 : 1) * keepsMs;
   }
 
   async function store(desk: Desk, slice: string, listing: OfferListing): Promise<void> {
@@ -214,9 +226,11 @@ export function createOfferRefreshController(deps: OfferRefreshDeps): OfferRefre
   async function follow(desk: Desk): Promise<void> {
     const { provider, account, lease } = desk;
     const times = await offers.sliceTimes({ provider: provider.id, account });
+    const isOld = isOldAt(provider);
     let isNew = false;
     for (const time of times) {
       const { slice, version } = time;
+      if (isOld(time)) continue; // or it would be loaded and forgotten at every look
       const known = desk.slices.get(slice);
       if (known && desk.versions.get(slice) === version) {
         if (time.observedAt === known.observedAt) continue;

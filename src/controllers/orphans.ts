@@ -10,7 +10,7 @@ import type { Provider } from '../provider/provider.ts';
 import type { SightingRepository } from '../sessions/sighting-repository.ts';
 import type { SessionRepository } from '../sessions/session-repository.ts';
 import type { SessionWriter } from '../sessions/session-writer.ts';
-import { isTwin } from '../sessions/step.ts';
+import { isTwin } from '../sessions/sights.ts';
 import type { Controller } from './controller.ts';
 import { inParallel } from './in-parallel.ts';
 import type { Listing, Observer } from './observer.ts';

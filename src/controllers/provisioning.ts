@@ -21,7 +21,7 @@ import type { SessionRecord } from '../sessions/session-record.ts';
 import type { SessionRepository } from '../sessions/session-repository.ts';
 import { FAILURE_REASONS, type FailureReason } from '../sessions/session-state.ts';
 import type { SessionWriter } from '../sessions/session-writer.ts';
-import { termsOf } from '../sessions/terms.ts';
+import { floorOf, termsOf } from '../sessions/terms.ts';
 import { mayBeginAttempt } from '../sessions/step.ts';
 import { applyListing } from './apply-listing.ts';
 import type { Controller } from './controller.ts';
@@ -270,11 +270,13 @@ function chooseOffers(deps: ProvisioningDeps, record: SessionRecord): Choice {
   if (retryAfter(session, failureOf(last)) !== 'same_offer') return { offers: otherOffers(deps, record) };
 
   const offer = deps.offers.find(session.offerId) ?? session.offer;
-  const price = termsOf(offer, session.request)?.priceMicrosPerHour ?? 0;
+  const terms = termsOf(offer, session.request);
   const agreedCapMicrosPerHour = last.capMicrosPerHour;
-  if (price <= agreedCapMicrosPerHour) return { offers: [offer], agreedCapMicrosPerHour };
-  // nobody has agreed to the new price (REL-A10)
-  const message = `offer ${offer.id} now costs ${toUsd(price)} USD an hour, more than the ${toUsd(agreedCapMicrosPerHour)} USD that were agreed`;
+  if (terms && terms.priceMicrosPerHour <= agreedCapMicrosPerHour) return { offers: [offer], agreedCapMicrosPerHour };
+  // nobody has agreed to the new price (REL-A10), or the offer cannot be had any more as it was asked for
+  const message = terms
+    ? `offer ${offer.id} now costs ${toUsd(terms.priceMicrosPerHour)} USD an hour, more than the ${toUsd(agreedCapMicrosPerHour)} USD that were agreed`
+    : `offer ${offer.id} can no longer be had as asked: it takes ${offer.interruptible ? `bids from ${toUsd(floorOf(offer))} USD an hour and ` : ''}disks of ${offer.minDiskGb} to ${offer.maxDiskGb} GB`;
   const goesOn = retryAfter(session, 'price_changed') === 'other_offer';
   return { offers: goesOn ? otherOffers(deps, record, [offer.id]) : [], failing: { reason: 'price_changed', message } };
 }
@@ -294,6 +296,7 @@ function otherOffers(
       providers: broken.map(({ provider }) => provider),
     },
     ...(first ? { after: first } : {}),
+    durationMs: Math.max(0, session.expiresAt - clock.now()),
     now: clock.now(),
   });
 }

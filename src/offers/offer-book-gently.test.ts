@@ -42,6 +42,8 @@ function aBook({ count = 600 }: { count?: number } = {}) {
   return { book, clock, offers, written: () => written };
 }
 
+type Book = ReturnType<typeof aBook>['book'];
+
 /** How often the work pauses when one listing follows another. */
 async function restsFor(before: readonly Offer[], after: readonly Offer[]): Promise<number> {
   const { book, clock } = aBook();
@@ -100,9 +102,10 @@ it('shows the former listing until the new one is whole', async () => {
 
 describe.each(['the same offers', 'others'])('PEER-11.2.18: while a listing of %s is taken in', (kind) => {
   /** Takes in a second listing, and does something after a part of the way. */
-  async function takeIn(part: number, act: (book: ReturnType<typeof aBook>['book'], at: number) => void) {
+  async function takeIn(part: number, act: (book: Book, at: number) => void, before: (book: Book) => void = () => {}) {
     const { book, clock, offers } = aBook({ count: 300 });
     book.replace(PROVIDER, { offers, observedAt: clock.now(), dropped: 0 });
+    before(book);
     const listed = offers.map((offer) => (kind === 'others' ? { ...offer, location: 'elsewhere' } : { ...offer }));
     const rest = Math.ceil(part * (await restsFor(offers, listed)));
     const breather = interrupting(rest, () => act(book, clock.now()));
@@ -115,6 +118,14 @@ describe.each(['the same offers', 'others'])('PEER-11.2.18: while a listing of %
 
     expect(book.page(all).total).toBe(299);
     expect(book.item(offerId('market-295'))?.body).toContain('"available":false');
+  });
+
+  it.each([0.01, 0.4, 0.8, 1])('the end of a claim is not lost (%d of the way)', async (part) => {
+    const inBefore = (inside: Book) => inside.setClaims(offerId('market-295'), 1);
+    const book = await takeIn(part, (inside) => inside.setClaims(offerId('market-295'), 0), inBefore);
+
+    expect(book.page(all).total).toBe(300);
+    expect(book.item(offerId('market-295'))?.body).toContain('"available":true');
   });
 
   it.each([0.01, 0.4, 0.8, 1])('a failure is not lost (%d of the way)', async (part) => {

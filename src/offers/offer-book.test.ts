@@ -272,6 +272,15 @@ describe('pages', () => {
     expect(page(book, { providers: [pool] })).toMatchObject({ providers: [{ id: 'pool' }] });
   });
 
+  it('PEER-10.47: give an offer whose id was written in other letters, and of two the one that is meant', () => {
+    const book = aBook({ id: vast });
+    list(book, vast, { id: offerId('vast-7-bid') }, { id: offerId('VAST-7-bid') }, { id: offerId('vast-8') });
+
+    expect(book.find(offerId('VAST-8'))?.offer.id).toBe('vast-8');
+    expect(book.item(offerId('Vast-8'))?.body).toContain('vast-8');
+    expect(book.find(offerId('VAST-7-bid'))?.offer.id).toBe('VAST-7-bid');
+  });
+
   it('give one offer by its id', () => {
     const book = aBook({ id: vast });
     list(book, vast, {});

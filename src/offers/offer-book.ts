@@ -1,6 +1,6 @@
 import type { Clock, EpochMs } from '../core/clock.ts';
 import { atOnce, gently, type Breather, type Piecework } from '../core/gently.ts';
-import type { OfferId, ProviderId } from '../provider/ids.ts';
+import { offerId as asOfferId, type OfferId, type ProviderId } from '../provider/ids.ts';
 import type { Offer, OfferListing } from '../provider/offer.ts';
 import { createFailureMemory } from './failure-memory.ts';
 import type { FailureMemory } from './failure-memory.ts';
@@ -104,6 +104,8 @@ export function createOfferBook({ providers, serialise, clock, epoch, onAsked }:
   const shelves = new Map(providers.map((provider) => [provider.id, emptyShelf(provider)]));
   const anyReal = providers.some((provider) => !provider.simulated);
   const claims = new Map<OfferId, number>();
+  /** For each listing that is being taken in, the claims that change meanwhile: those that end, too. */
+  const takingIn = new Set<Set<OfferId>>();
   let memory = createFailureMemory([]);
   let medians: { real?: MedianPrices; simulated?: MedianPrices } = {};
 
@@ -112,13 +114,15 @@ export function createOfferBook({ providers, serialise, clock, epoch, onAsked }:
     [...shelves.values()].filter((shelf) =>
       query.providers.length > 0 ? query.providers.includes(shelf.id) : !(shelf.simulated && anyReal),
     );
-  const shelfOf = (offerId: OfferId) => {
+  const placeWith = (id: OfferId) => {
     for (const shelf of shelves.values()) {
-      const ordinal = shelf.index.ordinalOf(offerId);
+      const ordinal = shelf.index.ordinalOf(id);
       if (ordinal !== undefined) return { shelf, ordinal };
     }
     return undefined;
   };
+  /** People write ids in other letters (PEER-10.47). */
+  const shelfOf = (id: OfferId) => placeWith(id) ?? placeWith(asOfferId(id.toLowerCase()));
   const known = (provider: ProviderId): Shelf => {
     const shelf = shelves.get(provider);
     if (!shelf) throw new Error(`the offer book was not told of the provider ${provider}`);
@@ -153,8 +157,8 @@ export function createOfferBook({ providers, serialise, clock, epoch, onAsked }:
     return changed;
   }
   const settleAll = (shelf: Shelf | Prospect, now: EpochMs) => atOnce(settleEach(shelf, now));
-  const settleClaims = (shelf: Shelf | Prospect, now: EpochMs) => {
-    for (const offerId of claims.keys()) {
+  const settleClaims = (shelf: Shelf | Prospect, now: EpochMs, offerIds: Iterable<OfferId>) => {
+    for (const offerId of offerIds) {
       const ordinal = shelf.index.ordinalOf(offerId);
       if (ordinal !== undefined) settle(shelf, ordinal, now);
     }
@@ -167,7 +171,8 @@ export function createOfferBook({ providers, serialise, clock, epoch, onAsked }:
     return changed;
   };
   const setClaims = (offerId: OfferId, taken: number) => {
-    const place = shelfOf(offerId);
+    for (const changed of takingIn) changed.add(offerId);
+    const place = placeWith(offerId);
     const offer = place?.shelf.index.offers[place.ordinal];
     const wasTaken = offer && isTaken(offer);
     if (taken > 0) claims.set(offerId, taken);
@@ -211,7 +216,7 @@ export function createOfferBook({ providers, serialise, clock, epoch, onAsked }:
       fragments: Array.from<string | undefined>({ length: index.offers.length }),
       marked: same && shelf.marked,
     };
-    if (!same) settleClaims(prospect, clock.now());
+    if (!same) settleClaims(prospect, clock.now(), claims.keys());
     return prospect;
   }
   /** Writes every offer's JSON; what of each may have changed when all are written is its confidence, or that it is taken. */
@@ -274,14 +279,20 @@ export function createOfferBook({ providers, serialise, clock, epoch, onAsked }:
     async replaceGently(provider, listing, breather) {
       const shelf = known(provider);
       if (listing.observedAt < (shelf.snapshot.observedAt ?? -Infinity)) return;
-      const prospect = await gently(prospectOf(shelf, listing), breather);
-      await gently(settleEach(prospect, clock.now()), breather);
-      const shown = await gently(serialised(prospect), breather);
-      // what came to be known meanwhile
-      settleAll(prospect, clock.now());
-      settleClaims(prospect, clock.now());
-      forgetOutdated(prospect, shown);
-      if (listing.observedAt >= (shelf.snapshot.observedAt ?? -Infinity)) install(shelf, prospect);
+      const changedClaims = new Set<OfferId>();
+      takingIn.add(changedClaims);
+      try {
+        const prospect = await gently(prospectOf(shelf, listing), breather);
+        await gently(settleEach(prospect, clock.now()), breather);
+        const shown = await gently(serialised(prospect), breather);
+        // what came to be known meanwhile
+        settleAll(prospect, clock.now());
+        settleClaims(prospect, clock.now(), changedClaims);
+        forgetOutdated(prospect, shown);
+        if (listing.observedAt >= (shelf.snapshot.observedAt ?? -Infinity)) install(shelf, prospect);
+      } finally {
+        takingIn.delete(changedClaims);
+      }
     },
     fail(provider, error, at) {
       const shelf = known(provider);

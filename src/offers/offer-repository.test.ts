@@ -118,6 +118,41 @@ describeEachStore('offer repository', (open) => {
     expect(await repository.sliceTimes({ provider: vast, account: 'acc' })).toMatchObject([{ slice: '' }]);
   });
 
+  it('forgets no part of a long listing that was only confirmed since', async () => {
+    const repository = createOfferRepository(await open());
+    const long = Array.from({ length: 501 }, (_, at) => anOffer({ provider: vast, providerOfferId: `ask-${at}` }));
+    await repository.saveSlice(key(vast), { offers: long, observedAt: 1, dropped: 0, term: 1 });
+    await repository.saveSlice({ ...key(vast), account: 'former' }, { offers: long, observedAt: 1, dropped: 0, term: 1 });
+    await repository.saveSlice(key(vast), { offers: long, observedAt: 99, dropped: 0, term: 1 });
+
+    expect(await repository.pruneSlices({ provider: vast, before: 50 })).toBe(1);
+
+    expect((await wholeOf(repository))?.offers).toEqual(long);
+    expect(await repository.loadSlices({ provider: vast, account: 'former' })).toEqual([]);
+  });
+
+  it('writes all of a listing again after a write that stopped half-way', async () => {
+    const store = await open();
+    let failing = false;
+    const repository = createOfferRepository({
+      ...store,
+      write: (body, isolation) => (failing ? Promise.reject(new Error('the disk is full')) : store.write(body, isolation)),
+    });
+    const long = Array.from({ length: 1_001 }, (_, at) => anOffer({ provider: vast, providerOfferId: `ask-${at}` }));
+    const dearer = long.map((offer) => ({ ...offer, priceMicrosPerHour: 9_000_000 }));
+    const save = (listed: typeof long, observedAt: number) =>
+      repository.saveSlice(key(vast), { offers: listed, observedAt, dropped: 0, term: 1 });
+    await save(long, 1);
+    const stopping = save(dearer, 2);
+    failing = true; // after the last part, which is written first
+    await expect(stopping).rejects.toThrow('the disk is full');
+    failing = false;
+
+    await save(long, 3);
+
+    expect((await wholeOf(createOfferRepository(store)))?.offers).toEqual(long);
+  });
+
   it('keeps an attempt’s failure once, and forgets the old ones', async () => {
     const store = await open();
     const repository = createOfferRepository(store);

@@ -19,6 +19,13 @@ export type SliceOwner = Pick<SliceKey, 'provider' | 'account'>;
 /** Written at one go; a few milliseconds' work. */
 const OFFERS_A_PART = 500;
 const HEAD = 0;
+/** More than are listed at a time: parts of a market come and go with what people ask for. */
+const MOST_REMEMBERED = 64;
+
+interface StoredListing {
+  readonly version: number;
+  readonly offers: readonly Offer[];
+}
 
 export interface ClaimRequest {
   readonly offerId: OfferId;
@@ -73,7 +80,17 @@ export interface OfferRepository {
 export function createOfferRepository(store: Store): OfferRepository {
   const { offerSlices, offerFailures, claims } = store.tables;
   /** What this process knows to be stored; a version that somebody else has overwritten fails the compare-and-set. */
-  const stored = new Map<string, { readonly version: number; readonly offers: readonly Offer[] }>();
+  const stored = new Map<string, StoredListing>();
+
+  /** What falls out is only written once more than it would have to be. */
+  function remember(key: SliceKey, listing: StoredListing): void {
+    stored.delete(nameOf(key)); // and put at the end again: the first is the one unused for longest
+    stored.set(nameOf(key), listing);
+    for (const oldest of stored.keys()) {
+      if (stored.size <= MOST_REMEMBERED) break;
+      stored.delete(oldest);
+    }
+  }
 
   const writePart = statement('offer.write-slice', (query, values: Omit<OfferSliceRow, 'version'>) =>
     query
@@ -157,8 +174,15 @@ export function createOfferRepository(store: Store): OfferRepository {
   const deleteSlices = statement('offer.prune-slices', (query, values: { provider: ProviderId; before: EpochMs }) =>
     query
       .delete(offerSlices)
-      .where(and(eq(offerSlices.provider, values.provider), lt(offerSlices.observedAt, values.before)))
-      .returning({ slice: offerSlices.slice }),
+      .where(
+        and(
+          eq(offerSlices.provider, values.provider),
+          lt(offerSlices.observedAt, values.before),
+          // a listing that is confirmed has its time in the head alone
+          sql`not exists (select 1 from ${offerSlices} as head where head.provider = ${offerSlices.provider} and head.account = ${offerSlices.account} and head.slice = ${offerSlices.slice} and head.part = ${HEAD} and head.observed_at >= ${values.before})`,
+        ),
+      )
+      .returning({ slice: offerSlices.slice, part: offerSlices.part }),
   );
 
   async function load(time: SliceTime): Promise<StoredSlice | undefined> {
@@ -172,7 +196,7 @@ export function createOfferRepository(store: Store): OfferRepository {
       for (const offer of row.offers) offers.push(offer);
     }
     if (!head) return undefined;
-    stored.set(nameOf(key), { version: head.version, offers });
+    remember(key, { version: head.version, offers });
     const { part: _, ...whole } = head;
     return { ...whole, offers };
   }
@@ -228,6 +252,7 @@ export function createOfferRepository(store: Store): OfferRepository {
         const [confirmed] = await store.write(() => confirmHead({ ...row, version: before.version }));
         if (confirmed) return 'confirmed';
       }
+      stored.delete(nameOf(key)); // until all of it is written, what is stored is neither this listing nor the former one
       const parts = Math.max(1, Math.ceil(offers.length / OFFERS_A_PART));
       const offersOf = (part: number) => offers.slice(part * OFFERS_A_PART, (part + 1) * OFFERS_A_PART);
       // the head comes last: until then the others are told of nothing new
@@ -237,7 +262,7 @@ export function createOfferRepository(store: Store): OfferRepository {
       }
       const [head] = await store.write(() => writePart({ ...row, part: HEAD, parts, offers: offersOf(HEAD) }));
       if (!head) return 'older';
-      stored.set(nameOf(key), { version: head.version, offers });
+      remember(key, { version: head.version, offers });
       if (before && before.offers.length > parts * OFFERS_A_PART) await store.write(() => deleteParts({ ...key, parts }));
       return 'written';
     },
@@ -257,7 +282,7 @@ export function createOfferRepository(store: Store): OfferRepository {
 
     async pruneSlices(of) {
       const pruned = await store.write(() => deleteSlices({ ...of }));
-      return pruned.length;
+      return pruned.filter(({ part }) => part === HEAD).length;
     },
 
     *recordFailure(failure) {

@@ -1,4 +1,5 @@
 import type { EpochMs } from '../core/clock.ts';
+import type { Piecework } from '../core/gently.ts';
 import { gpuKey } from '../provider/gpu-name.ts';
 import type { OfferId } from '../provider/ids.ts';
 import type { Offer, OfferListing, OfferQuery } from '../provider/offer.ts';
@@ -13,6 +14,8 @@ export interface OfferSlice {
   readonly name: string;
   readonly query: OfferQuery;
 }
+
+const OFFERS_A_PIECE = 256;
 
 export type SliceListing = OfferListing & { readonly slice: string };
 
@@ -36,7 +39,7 @@ function covers(slice: string, offer: Offer): boolean {
  * What a provider's slices say together. Of an offer that several list the latest word counts; one that a later and complete listing of
  * its part of the market lacks is gone. The whole's time is the listing's; offers of other slices keep their own.
  */
-export function mergeSlices(slices: readonly SliceListing[]): BookListing | undefined {
+export function* mergeSlices(slices: readonly SliceListing[]): Piecework<BookListing | undefined> {
   const whole = slices.find(({ slice }) => slice === WHOLE);
   if (!whole) return undefined;
   if (slices.length === 1) return whole;
@@ -45,7 +48,8 @@ export function mergeSlices(slices: readonly SliceListing[]): BookListing | unde
   const seenAt = new Map<OfferId, EpochMs>();
   for (const [place, { slice, offers: listed, observedAt }] of latestFirst.entries()) {
     const later = latestFirst.slice(0, place).filter(({ truncated }) => truncated !== true);
-    for (const offer of listed) {
+    for (const [at, offer] of listed.entries()) {
+      if (at % OFFERS_A_PIECE === 0) yield;
       if (offers.has(offer.id) || later.some((other) => covers(other.slice, offer))) continue;
       offers.set(offer.id, offer);
       if (slice !== WHOLE) seenAt.set(offer.id, observedAt);

@@ -41,7 +41,12 @@ export type Instance =
   | (InstanceBase & { readonly state: 'starting' })
   | (InstanceBase & { readonly state: 'running'; readonly ssh: SshAccess })
   | (InstanceBase & { readonly state: 'stopping' })
-  | (InstanceBase & { readonly state: 'failed'; readonly reason: string })
+  | (InstanceBase & {
+      readonly state: 'failed';
+      readonly reason: string;
+      /** `funds`: the account ran dry, which says nothing of the machine. */
+      readonly fault?: 'funds';
+    })
   | (InstanceBase & { readonly state: 'paused' });
 
 export type InstanceState = Instance['state'];

@@ -1,5 +1,6 @@
 import { describeError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
+import type { MicroUsd } from '../core/money.ts';
 import type { Store } from '../db/store.ts';
 import type { StoredRequest } from '../db/tables.ts';
 import { failOver, pickOffers } from '../offers/offer-picker.ts';
@@ -71,7 +72,7 @@ export function createOfferDesk({
     beyond,
     find: (id) => book.find(id)?.offer,
 
-    candidates(request, { exclude, after }) {
+    candidates(request, { exclude, after, durationMs }) {
       const replacing = request.offerId !== undefined && after !== undefined;
       const search = replacing
         ? failOver({
@@ -84,12 +85,14 @@ export function createOfferDesk({
         : { wish: wishOf(request), maxPriceMicrosPerHour: request.maxPriceMicrosPerHour };
       const { views } = book.search(bookQuery(search.wish));
       const triedOffers = exclude.offerIds;
+      const mostMicrosPerHour = search.maxPriceMicrosPerHour ?? Infinity;
       const picked = pickOffers({
         offers: views.filter(
           ({ offer }) => !exclude.providers.includes(offer.provider) && !isOnMachine(offer.machineId, exclude.machineIds),
         ),
         medians: book.medianPrices({ simulated: views.some(({ simulated }) => simulated) }),
         diskGb: request.diskGb,
+        durationMs,
         maxPriceMicrosPerHour: search.maxPriceMicrosPerHour,
         ownProviders,
       });
@@ -100,6 +103,7 @@ export function createOfferDesk({
             !triedOffers.includes(offer.id) &&
             fitsCount(request, offer.gpuCount) &&
             fitsTemplate(request, offer) &&
+            priceOf(offer, request) <= mostMicrosPerHour &&
             beyond(offer, request).length === 0,
         );
     },
@@ -122,6 +126,11 @@ export function createOfferDesk({
 
 function isOnMachine(machineId: string | undefined, machines: readonly string[]): boolean {
   return machineId !== undefined && machines.includes(machineId);
+}
+
+/** What would be paid: of an interruptible offer the bid, which lies above its floor. Infinite where it cannot be had as asked. */
+function priceOf(offer: Offer, request: StoredRequest): MicroUsd {
+  return termsOf(offer, request)?.priceMicrosPerHour ?? Infinity;
 }
 
 /** Who asks for a number of GPUs gets that number; more would be paid for and not used. */

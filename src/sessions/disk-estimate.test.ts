@@ -23,7 +23,10 @@ it.each([
   ['qwen2.5:72b', 72],
   ['deepseek-ai/DeepSeek-R1', 671],
   ['deepseek-ai/DeepSeek-R1-Distill-Llama-70B', 70],
+  ['deepseek-ai/DeepSeek-R1-0528-Qwen3-8B', 8],
   ['microsoft/phi-4', 14.7],
+  ['microsoft/Phi-4-mini-instruct', 3.8],
+  ['CohereLabs/c4ai-command-r7b-12-2024', 8],
   ['google/gemma_2b', 2],
 ])('%s has %d billion parameters', (modelId, billions) => {
   expect(size(modelId)?.parametersBillion).toBe(billions);

@@ -184,3 +184,12 @@ function settle(draft: Draft): void {
   setSession(draft, { destroyVerifiedAt: Math.max(...verified) });
   emit(draft, 'session.gone_verified', {});
 }
+
+/** It is of no use: blamed, destroyed, and the next is tried or the session ends. */
+export function attemptFailed(draft: Draft, attempt: Attempt, reason: FailureReason, message: string): void {
+  if (attempt.state !== 'live') return;
+  blame(draft, attempt, { reason, message });
+  beginDestroy(draft, attempt);
+  emit(draft, 'attempt.failed', { attempt: attempt.ordinal, reason, message });
+  goOnOrEnd(draft, attempt, { reason, message });
+}

@@ -25,10 +25,13 @@ export interface OfferDesk {
   find(id: OfferId): Offer | undefined;
   /** The fields of the request that the offer's provider cannot carry out, by their names on the wire. */
   beyond(offer: Offer, request: StoredRequest): readonly string[];
-  /** Offers that fit, the one to try first at the front. `after` is the offer whose failure makes another one necessary. */
+  /**
+   * Offers that fit, the one to try first at the front. `after` is the offer whose failure makes another one necessary; `durationMs`, for how long
+   * it is wanted: a contract that ends sooner by itself would take the machine away.
+   */
   candidates(
     request: StoredRequest,
-    choice: { readonly exclude: Exclusions; readonly after?: Offer; readonly now: EpochMs },
+    choice: { readonly exclude: Exclusions; readonly after?: Offer; readonly durationMs: number; readonly now: EpochMs },
   ): readonly Offer[];
   /** Inside a transaction: takes a unit for the session; true also when the session has it already, false when none is free. */
   claim(request: ClaimRequest): Iterable<Call, boolean, unknown[]>;

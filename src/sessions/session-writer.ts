@@ -7,7 +7,8 @@ import { brokenInvariants } from './invariants.ts';
 import type { SessionChanges } from './session-changes.ts';
 import type { SessionRecord } from './session-record.ts';
 import type { Beside, SessionRepository } from './session-repository.ts';
-import { step, type StepRules, type Transition } from './step.ts';
+import type { StepRules } from './step-rules.ts';
+import { step, type Transition } from './step.ts';
 
 /** A fact that would have broken an invariant: nothing was written. */
 export class InvariantBroken extends Error {

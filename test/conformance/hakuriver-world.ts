@@ -14,7 +14,7 @@ import type { FaultInput } from '../emulators/kit/fault.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { recordingLog, type RecordingLog } from '../support/log.ts';
 import { aTag } from '../support/provider-calls.ts';
-import { watchTraffic } from './traffic.ts';
+import { watchTraffic, type Traffic } from './traffic.ts';
 import type { AccountControls, AccountFault, ConformanceWorld } from './world.ts';
 
 const MINUTE_MS = 60_000;
@@ -32,11 +32,15 @@ export interface HakuWorldOptions extends Pick<
   /** Leave is given to break answers; checks that want a fault of every kind, funds too, are not for this vendor. */
   readonly withFaults?: boolean;
   readonly environment?: Readonly<Record<string, string>>;
+  /** Shared with a broker; the world makes its own otherwise. */
+  readonly clock?: FakeClock;
 }
 
 export interface HakuWorld extends ConformanceWorld {
   readonly emulator: HakuRiverEmulator;
   readonly clock: FakeClock;
+  /** With the connections that are being opened. */
+  readonly traffic: Traffic;
   readonly log: RecordingLog;
   /** The same adapter in a broker that has just started: it remembers nothing. */
   restarted(): Promise<Provider>;
@@ -49,9 +53,9 @@ export interface HakuWorld extends ConformanceWorld {
 export async function makeHakuWorld({
   withFaults = false,
   environment = {},
+  clock = new FakeClock('2026-11-22T03:33:00Z'),
   ...options
 }: HakuWorldOptions): Promise<HakuWorld> {
-  const clock = new FakeClock('2026-11-22T03:33:00Z');
   const traffic = watchTraffic();
   const dials = watchDials();
   const emulator = await startHakuRiverEmulator({ ...options, clock: traffic.vendorClock(clock) });
@@ -79,6 +83,7 @@ export async function makeHakuWorld({
     emulator,
     provider,
     clock,
+    traffic: { ...traffic, busy: () => traffic.busy() + dials.opening() },
     log,
     restarted,
     async advance(ms) {
@@ -171,14 +176,18 @@ function misbehaviour(operation: ProviderOperation, fault: AccountFault): FaultI
 /** The connections that are being opened in this process, whoever opens them. */
 function watchDials() {
   const opening = new Set<Socket>();
+  let lastBegunAt = systemClock.monotonicMs();
   const begin = (message: unknown) => {
     // node:net publishes an object with the socket on this channel
     const { socket } = message as { readonly socket: Socket };
     opening.add(socket);
+    lastBegunAt = systemClock.monotonicMs();
     for (const event of ['connect', 'error', 'close']) socket.once(event, () => opening.delete(socket));
   };
   subscribe('net.client.socket', begin);
   return {
+    /** How many; none when nobody has answered the last one within the time that an answer takes. */
+    opening: () => (systemClock.monotonicMs() - lastBegunAt < LONGEST_DIAL_MS ? opening.size : 0),
     /** Waits for those that are being opened; whether there were any. */
     async settle(): Promise<boolean> {
       const hadSome = opening.size > 0;

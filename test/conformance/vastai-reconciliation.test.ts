@@ -9,7 +9,7 @@ it.each([1, 2])(
   'CONF-C1, CONF-C27: what our meter says of sessions over midnight is what the emulated Vast.ai bills (market %i)',
   { timeout: 60_000 },
   async (seed) => {
-    const { world, close } = await openStoryWorld({ seed, mood: 'calm', billedUnseen: false }, openVastMarket);
+    const { world, close } = await openStoryWorld({ seed, mood: 'calm', billedUnseen: false, blindMs: 0 }, openVastMarket);
     const { broker, market, clock } = world;
     let laterMs = 0;
     const log = recordingLog();

@@ -9,10 +9,15 @@ interface Overrides {
   readonly refreshMs?: number;
   readonly providers?: readonly Provider[];
   readonly account?: string;
+  /** Whether others may hold the lease. */
+  readonly shared?: boolean;
 }
 
 /** A second offer refresh over a world's replica, driven by hand; `pass` waits for what it begins. */
-export function anOfferRefresh({ replica, log }: World, { refreshMs, providers, account = 'account' }: Overrides = {}) {
+export function anOfferRefresh(
+  { replica, log }: World,
+  { refreshMs, providers, account = 'account', shared = false }: Overrides = {},
+) {
   const { book, offers, clock, leases, wishes } = replica;
   const pool: TaskPool = createTaskPool({ concurrency: 1, log, clock });
   const own = new Map<ProviderId, Provider>(providers?.map((provider) => [provider.id, provider]));
@@ -30,7 +35,7 @@ export function anOfferRefresh({ replica, log }: World, { refreshMs, providers, 
       callTimeoutMs: 1_000,
       backOffMs: MINUTE_MS,
       holder: 'second',
-      exclusive: true,
+      exclusive: !shared,
       ...(refreshMs === undefined ? {} : { refreshMs }),
     },
   });

@@ -127,7 +127,7 @@ export function offerNotFound(id: string): BrokerError {
   return new BrokerError({ code: 'offer_not_found', message: `offer not found: ${shown}`, details: { offer_id: shown } });
 }
 
-function providerNotFound(provider: string, known: ReadonlySet<string>): BrokerError {
+export function providerNotFound(provider: string, known: ReadonlySet<string>): BrokerError {
   return invalidInput([
     { field: 'provider', message: `not found: ${plainLine(provider, 100)}; on are ${[...known].join(', ') || 'none'}` },
   ]);

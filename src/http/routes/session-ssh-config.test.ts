@@ -27,7 +27,7 @@ async function get({ app }: World, path: string, headers: Record<string, string>
 }
 
 describe('GET /api/v1/sessions/:id/ssh-config', () => {
-  it('gives a block and a known_hosts line under the session’s own name', async () => {
+  it('HAKU-9.16: gives a block and a known_hosts line under the session’s own name', async () => {
     const world = await aWorld();
     const id = await aSession(world);
     await run(world, id);

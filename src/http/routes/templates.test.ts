@@ -15,6 +15,15 @@ const hashesOf = (body: Record<string, unknown>) =>
   (body['templates'] as { hash_id: string }[]).map(({ hash_id: hash }) => hash); // the schema was checked
 
 describe('GET /api/v1/templates', () => {
+  it('refuses a provider that is not on, and says which are', async () => {
+    const world = await aWorld({ templates: templateMarket });
+
+    const { status, body } = await get(world, '/templates?provider=nowhere');
+
+    expect(status).toBe(400);
+    expect(body['error']).toContain('provider not found: nowhere');
+  });
+
   it('lists what providers recommend, in the shape that it promises, with when it was asked', async () => {
     const world = await aWorld({ templates: templateMarket });
 

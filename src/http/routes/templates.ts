@@ -11,12 +11,14 @@ import { CompatibleTemplatesBody, fitsQuery, TemplateBody, TemplatesBody, Templa
 import { templateStatusToWire, templateToWire } from '../schemas/template.ts';
 import { findTemplate } from './find-template.ts';
 import { WAITING_TIME_MS } from './handler-times.ts';
-import { offerNotFound } from './inventory.ts';
+import { offerNotFound, providerNotFound } from './inventory.ts';
 
-type TemplateDeps = Pick<HttpDeps, 'templates' | 'book'>;
+type TemplateDeps = Pick<HttpDeps, 'templates' | 'book'> & { readonly settings: Pick<HttpDeps['settings'], 'providers'> };
 
 /** What providers keep as recipes. They answer from memory as a rule, and say of when. */
-export const templateRoutes: FastifyPluginAsyncZod<TemplateDeps> = async (app, { templates, book }) => {
+export const templateRoutes: FastifyPluginAsyncZod<TemplateDeps> = async (app, { templates, book, settings }) => {
+  const known = new Set<string>(settings.providers.map(({ id }) => id));
+
   app.get(
     '/api/v1/templates',
     {
@@ -31,6 +33,7 @@ export const templateRoutes: FastifyPluginAsyncZod<TemplateDeps> = async (app, {
       },
     },
     async ({ query }) => {
+      for (const provider of query.provider ?? []) if (!known.has(provider)) throw providerNotFound(provider, known);
       const listed = await templates.list();
       const found = listed.flatMap(({ templates: all, observedAt = 0 }) =>
         all.filter((template) => fitsQuery(template, query)).map((template) => templateToWire({ template, observedAt })),

@@ -98,7 +98,8 @@ function offerFields({ offer, availabilityConfidence, observedAt, simulated, ava
     country: placeOf(offer.location),
     reliability: offer.reliability,
     available,
-    max_duration_hours: Math.floor((offer.maxDurationMs ?? 0) / HOUR_MS),
+    // less than an hour is not the 0 of no limit
+    max_duration_hours: offer.maxDurationMs === undefined ? 0 : Math.max(1, Math.floor(offer.maxDurationMs / HOUR_MS)),
     fetched_at: observed,
     availability_confidence: availabilityConfidence,
     cuda_version: offer.cudaVersion,

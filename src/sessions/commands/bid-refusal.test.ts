@@ -40,6 +40,16 @@ describe('a bid for an offer that was named', () => {
     });
   });
 
+  it('is not what is wrong when the limit leaves no room for the lowest one', () => {
+    const error = bidRefusal(offer, { ...request, bidMicrosPerHour: 205_000, maxPriceMicrosPerHour: 207_000 });
+
+    expect(error).toMatchObject({
+      code: 'invalid_request',
+      message: expect.stringContaining('max_price must be at least 0.21: offer cloud-a-bid costs 0.2 at the lowest bid'),
+      details: { offer_id: 'cloud-a-bid', min_bid: 0.2, fields: [{ field: 'max_price' }] },
+    });
+  });
+
   it('is refused for an offer that takes none', () => {
     const error = bidRefusal(aMarketOffer(), { ...request, bidMicrosPerHour: 300_000 });
 

@@ -4,7 +4,7 @@ import type { StoredRequest } from '../../db/tables.ts';
 import { priceWithDisk, type Offer } from '../../provider/offer.ts';
 import { floorOf } from '../terms.ts';
 
-/** What is wrong with a bid for the offer that was named, in words that say what to send instead; undefined when it may stand, or when there is none. */
+/** What is wrong with a bid for the offer that was named, or with the limit beside it, in words that say what to send instead; undefined when it may stand, or when there is none. */
 export function bidRefusal(offer: Offer, request: StoredRequest): BrokerError | undefined {
   const { bidMicrosPerHour: bid, maxPriceMicrosPerHour: limit } = request;
   if (bid === undefined) return undefined;
@@ -20,6 +20,12 @@ export function bidRefusal(offer: Offer, request: StoredRequest): BrokerError | 
       `must be at least ${toUsd(floor)}, the min_bid of offer ${offer.id} now; leave it out to bid what the broker thinks fit`,
     );
   const disk = priceWithDisk(offer, request.diskGb ?? offer.diskGb) - floor;
+  if (limit !== undefined && floor + disk > limit)
+    return refusal(
+      offer,
+      `must be at least ${toUsd(floor + disk)}: offer ${offer.id} costs ${toUsd(floor)} at the lowest bid and ${toUsd(disk)} for the disk`,
+      'max_price',
+    );
   if (limit !== undefined && bid + disk > limit)
     return refusal(
       offer,
@@ -28,12 +34,12 @@ export function bidRefusal(offer: Offer, request: StoredRequest): BrokerError | 
   return undefined;
 }
 
-function refusal(offer: Offer, message: string): BrokerError {
+function refusal(offer: Offer, message: string, field: 'bid_price' | 'max_price' = 'bid_price'): BrokerError {
   return new BrokerError({
     code: 'invalid_request',
-    message: `bid_price ${message}`,
+    message: `${field} ${message}`,
     details: {
-      fields: [{ field: 'bid_price', message }],
+      fields: [{ field, message }],
       offer_id: offer.id,
       ...(offer.interruptible && { min_bid: toUsd(floorOf(offer)) }),
     },

@@ -94,9 +94,13 @@ interface Choice {
 }
 
 /** The order in which offers are tried: the one that was named, or those that fit. */
-function choose(offers: OfferDesk, { request }: SessionOrder, now: number): readonly Choice[] {
+function choose(offers: OfferDesk, { request, reservationMinutes }: SessionOrder, now: number): readonly Choice[] {
   if (request.offerId === undefined) {
-    const found = offers.candidates(request, { exclude: { offerIds: [], machineIds: [], providers: [] }, now });
+    const found = offers.candidates(request, {
+      exclude: { offerIds: [], machineIds: [], providers: [] },
+      durationMs: reservationMinutes * MINUTE_MS,
+      now,
+    });
     return found.flatMap((offer) => {
       const terms = termsOf(offer, request);
       return terms ? [{ offer, terms }] : [];

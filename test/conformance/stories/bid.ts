@@ -22,7 +22,7 @@ export const bidStories: readonly Story[] = [
       const record = await world.rent(forABid);
       assert.ok(record.session.offer.interruptible, 'it is on an interruptible offer');
       await world.pass(LONG_MS);
-      await world.market.controls.preempt?.(idOf(world, record));
+      await world.byHand(() => world.market.controls.preempt?.(idOf(world, record)));
       await endsAsPreempted(world, record);
     },
   },
@@ -42,7 +42,7 @@ export const bidStories: readonly Story[] = [
       );
       const { status, reason } = record.session;
       world.sure(record.session.phase === 'booting', `it should boot, not be ${status} (${reason})`);
-      await world.market.controls.preempt?.(idOf(world, record));
+      await world.byHand(() => world.market.controls.preempt?.(idOf(world, record)));
       await endsAsPreempted(world, record);
     },
   },

@@ -9,6 +9,7 @@ export const liveStories: readonly Story[] = [
     id: 'C8',
     title: 'ends nothing and buys nothing because of a list that cannot be read',
     needs: ['fault'],
+    blindMs: 30 * MINUTE_MS,
     async run(world) {
       const { session } = await world.rent();
       world.market.controls.fault?.('ListAllInstances', 'unreadable');
@@ -22,6 +23,7 @@ export const liveStories: readonly Story[] = [
     id: 'C19',
     title: 'does not take a refused key for the end of its sessions',
     needs: ['revokeKey'],
+    blindMs: 40 * MINUTE_MS,
     async run(world) {
       const { session } = await world.rent();
       world.market.revokeKey?.();
@@ -39,10 +41,25 @@ export const liveStories: readonly Story[] = [
       const record = await world.rent();
       const { instanceId } = world.attemptOf(record);
       assert.ok(instanceId, 'what runs has an id');
-      await world.market.controls.preempt?.(instanceId);
+      await world.byHand(() => world.market.controls.preempt?.(instanceId));
       const ended = await world.untilEnded(record.session.id);
       world.sure(ended.session.reason === 'instance_stopped', `not ${ended.session.reason}`);
       assert.deepEqual(world.living(), []);
+    },
+  },
+  {
+    id: 'C15',
+    title: 'ends when its machine is taken away and waits to be started again, which then never happens',
+    needs: ['queueStart'],
+    billedUnseen: true,
+    async run(world) {
+      const record = await world.rent();
+      const { instanceId } = world.attemptOf(record);
+      assert.ok(instanceId, 'what runs has an id');
+      await world.byHand(() => world.market.queueStart?.(instanceId));
+      const ended = await world.untilEnded(record.session.id);
+      world.sure(ended.session.reason === 'instance_stopped', `not ${ended.session.reason}`);
+      assert.deepEqual(world.living(), [], 'what waits in the queue lives on');
     },
   },
   {
@@ -64,6 +81,7 @@ export const liveStories: readonly Story[] = [
   {
     id: 'C23',
     title: 'is not idle because nobody can say whether it is',
+    blindMs: 5 * MINUTE_MS,
     async run(world) {
       const { session } = await world.rent({ idleThresholdMinutes: 10 });
       world.market.controls.fault?.('GetInstanceStatus', 'unreadable');

@@ -12,7 +12,8 @@ export const manyStories: readonly Story[] = [
     async run(world) {
       for (const operation of ['ListOffers', 'CreateInstance', 'GetInstanceStatus', 'ListAllInstances'] as const)
         world.market.controls.fault?.(operation, 'rate_limited', 3);
-      const { session } = await world.rent();
+      // where a create asks several things before it is sent, each of them is refused three times
+      const { session } = await world.rent({ maxAttempts: 40 });
       world.market.controls.fault?.('DestroyInstance', 'rate_limited', 3);
       await world.broker.stop(session.id);
       await world.untilEnded(session.id);

@@ -1,13 +1,21 @@
 import { WorldClock } from '../../support/world.ts';
 import { beginStories } from './begin.ts';
 import { bidStories } from './bid.ts';
+import { chargeStories } from './charge.ts';
 import { liveStories } from './live.ts';
 import { manyStories } from './many.ts';
 import { proveStories } from './prove.ts';
 import { Spoilt, type Mood, type OpenMarket, type Story, type StoryMarket } from './story.ts';
 import { openStoryWorld, type Sums } from './story-world.ts';
 
-export const STORIES: readonly Story[] = [...beginStories, ...liveStories, ...bidStories, ...proveStories, ...manyStories];
+export const STORIES: readonly Story[] = [
+  ...beginStories,
+  ...liveStories,
+  ...bidStories,
+  ...proveStories,
+  ...manyStories,
+  ...chargeStories,
+];
 
 const MOODS: readonly Mood[] = ['calm', 'default', 'stress'];
 
@@ -54,7 +62,10 @@ function canStage(market: StoryMarket, { needs = [], troubles = [], applies }: S
 
 /** Told to its end, or cut short by a day that was not calm; either way its end was looked at. Throws when anything was not as it must be. */
 export async function tell({ seed, story, mood }: Telling, open: OpenMarket): Promise<Sums & { outcome: 'told' | 'spoilt' }> {
-  const { world, conclude, close } = await openStoryWorld({ seed, mood, billedUnseen: story.billedUnseen ?? false }, open);
+  const { world, conclude, close } = await openStoryWorld(
+    { seed, mood, billedUnseen: story.billedUnseen ?? false, blindMs: story.blindMs ?? 0 },
+    open,
+  );
   try {
     let outcome: 'told' | 'spoilt' = 'told';
     try {

@@ -5,6 +5,7 @@ import type { Attempt } from '../../../src/db/tables.ts';
 import type { InstanceId } from '../../../src/provider/ids.ts';
 import type { Provider } from '../../../src/provider/provider.ts';
 import type { SessionRecord } from '../../../src/sessions/session-record.ts';
+import type { FailureReason } from '../../../src/sessions/session-state.ts';
 import type { World, WorldClock, WorldOrder } from '../../support/world.ts';
 import type { Traffic } from '../traffic.ts';
 import type { AccountControls } from '../world.ts';
@@ -31,11 +32,23 @@ export type Trouble =
   | 'boots never'
   | 'boots and fails'
   | 'takes no key'
+  | 'opens no port'
   | 'first route dead'
   | 'second route dead'
   | 'hides its GPUs'
   | 'has less VRAM'
-  | 'doubles its price';
+  | 'doubles its price'
+  | 'bills late';
+
+export interface OddAnswer {
+  readonly title: string;
+  /** Whether there is an instance all the same. */
+  readonly makes: boolean;
+  /** What has to be thought of the attempt. */
+  readonly means: 'adopted' | FailureReason;
+  /** The next create gets it. */
+  readonly give: () => void;
+}
 
 /** A vendor's emulator in the hands of a story, and the adapter in front of it. What is missing, its stories leave out. */
 export interface StoryMarket {
@@ -48,11 +61,19 @@ export interface StoryMarket {
   readonly troubles: readonly Trouble[];
   /** A create that is refused in words and carried out all the same. */
   readonly makeInSpite?: (how: 'told' | 'untold') => void;
+  /** Answers to a create whose status says nothing of what became of it. */
+  readonly oddAnswers?: readonly OddAnswer[];
+  /** Its host takes a machine back, and somebody starts it again by hand: that start waits in the vendor's queue. */
+  readonly queueStart?: (id: InstanceId) => void;
   /** From now on the key is refused; and again taken. */
   readonly revokeKey?: () => void;
   readonly restoreKey?: () => void;
+  /** Nothing is left to pay with, until `heal`. Absent where nobody pays. */
+  readonly emptyAccount?: () => void;
   /** Listings of offers allowed this day are used up. */
   readonly spendQuota?: () => void;
+  /** The vendor's word of an end proves nothing, so that an instance costs by our books for as long as its end is not known. */
+  readonly provesEndsLate?: boolean;
   /** Calls that the vendor itself found too frequent. */
   tooFrequent(): readonly string[];
   close(): Promise<void>;
@@ -80,6 +101,8 @@ export interface StoryWorld {
   /** Moves time until the session is so. */
   until(id: SessionId, what: string, isSo: (record: SessionRecord) => boolean, withinMs?: number): Promise<SessionRecord>;
   untilEnded(id: SessionId): Promise<SessionRecord>;
+  /** Something that the vendor is made to do. */
+  byHand(act: () => Promise<void> | void): Promise<void>;
   pass(ms: number): Promise<void>;
   /** What must be so on a calm day; on others a story that cannot go on is spoilt. */
   sure(isSo: boolean, what: string): void;
@@ -98,6 +121,8 @@ export interface Story {
   readonly troubles?: readonly Trouble[];
   /** The vendor changes what it bills by itself, which is seen at the next round of lists at the soonest. */
   readonly billedUnseen?: true;
+  /** For so long nobody could have seen that a machine died: on days on which they do, that is on our bill. */
+  readonly blindMs?: number;
   readonly applies?: (provider: Provider) => boolean;
   /** Fails with an AssertionError. Ends when it likes: all sessions are ended after it, and the books are compared. */
   readonly run: (world: StoryWorld) => Promise<void>;

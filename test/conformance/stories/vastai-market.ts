@@ -1,3 +1,4 @@
+import { HOUR_MS } from '../../../src/core/duration.ts';
 import { fromUsd } from '../../../src/core/money.ts';
 import { instanceId } from '../../../src/provider/ids.ts';
 import { Knobs, SCENARIOS } from '../../emulators/vastai/knobs.ts';
@@ -5,7 +6,7 @@ import { makeVastWorld } from '../vastai-world.ts';
 import type { OpenMarket, Trouble } from './story.ts';
 import type { z } from 'zod';
 
-const TROUBLES: Readonly<Record<Trouble, z.input<typeof Knobs>>> = {
+const TROUBLES = {
   'boots never': { stuckShare: 1 },
   'boots and fails': { ociFailureShare: 1 },
   'takes no key': { keyNeverShare: 1, onstartLostShare: 1 },
@@ -14,7 +15,8 @@ const TROUBLES: Readonly<Record<Trouble, z.input<typeof Knobs>>> = {
   'hides its GPUs': { specLie: 'no-gpus' },
   'has less VRAM': { specLie: 'vram' },
   'doubles its price': { createPriceFactor: 2 },
-};
+  'bills late': { chargesLagMs: 3 * HOUR_MS },
+} as const satisfies Partial<Record<Trouble, z.input<typeof Knobs>>>;
 
 const OFFERS = 60;
 
@@ -24,6 +26,7 @@ export const openVastMarket: OpenMarket = async ({ clock, seed, mood }) => {
   const knobs = Knobs.parse({ ...mooded, dailyRows: 1_000_000 });
   const account = await makeVastWorld({ clock, seed, mode: 'lenient', roulette: true, offers: OFFERS, knobs });
   const { emulator } = account;
+  const troubles = new Map<Trouble, z.input<typeof Knobs>>(Object.entries(TROUBLES) as [Trouble, z.input<typeof Knobs>][]); // holds: the table's own entries
   return {
     provider: account.provider,
     traffic: account.traffic,
@@ -36,8 +39,8 @@ export const openVastMarket: OpenMarket = async ({ clock, seed, mood }) => {
         ...(closedAt === undefined ? {} : { closedAt }),
         micros: fromUsd(gpuUsd + diskUsd),
       })),
-    troubles: Object.keys(TROUBLES) as Trouble[], // holds: the table's own keys
-    trouble: (...troubles) => emulator.setKnobs({ ...knobs, ...Object.assign({}, ...troubles.map((each) => TROUBLES[each])) }),
+    troubles: [...troubles.keys()],
+    trouble: (...wanted) => emulator.setKnobs({ ...knobs, ...Object.assign({}, ...wanted.map((each) => troubles.get(each))) }),
     makeInSpite: (how) =>
       emulator.injectFault({
         method: 'PUT',
@@ -45,9 +48,11 @@ export const openVastMarket: OpenMarket = async ({ clock, seed, mood }) => {
         kind: 'outcome',
         outcome: how === 'told' ? 'refused-with-contract' : 'refused-without-id',
       }),
+    queueStart: (id) => emulator.queueStart(Number(id)),
     revokeKey: () => emulator.revokeKey(emulator.apiKey),
     restoreKey: () => emulator.restoreKey(emulator.apiKey),
     spendQuota: () => account.spendQuota(),
+    emptyAccount: () => emulator.setCredit(0),
     tooFrequent: () => account.tooFrequent(),
     close: () => account.close(),
   };

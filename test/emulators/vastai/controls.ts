@@ -31,6 +31,8 @@ export interface AccountControls {
   /** Strangers take the free GPUs of a contract's slice, or give them back. */
   occupy(contractId: number): void;
   vacate(contractId: number): void;
+  /** Its host stops it, strangers take its GPUs, and somebody starts it again by hand: the start waits until they leave. */
+  queueStart(contractId: number): void;
   proposePriceRise(contractId: number, factor: number): void;
   setCredit(usd: number): void;
   revokeKey(key: string): void;
@@ -78,6 +80,8 @@ export function createAccountControls({ world, clock, keyRing, faults, log, plan
   };
   const freeAnd = (machine: Machine, gpus: readonly number[], from: 'free' | 'stranger') =>
     gpus.filter((index) => machine.holders[index]?.kind === from);
+  const occupy = ({ machine, gpus }: Contract) =>
+    world.market.hold(machine, freeAnd(machine, gpus, 'free'), { kind: 'stranger', isBid: false });
   return {
     injectFault: (fault) => faults.inject(fault),
     clearFaults: () => faults.clear(),
@@ -99,9 +103,13 @@ export function createAccountControls({ world, clock, keyRing, faults, log, plan
       if (resumeAfterMs !== undefined) world.agenda.at(world.now() + resumeAfterMs, () => moveStandingBid(world, machine, 0));
     },
     goOffline: (contractId, status) => goOffline(world, contractOf(contractId), status),
-    occupy(contractId) {
-      const { machine, gpus } = contractOf(contractId);
-      world.market.hold(machine, freeAnd(machine, gpus, 'free'), { kind: 'stranger', isBid: false });
+    occupy: (contractId) => occupy(contractOf(contractId)),
+    queueStart(contractId) {
+      const contract = contractOf(contractId);
+      stop(world, contract);
+      occupy(contract);
+      contract.intended = 'running';
+      contract.isQueued = true;
     },
     vacate(contractId) {
       const { machine, gpus } = contractOf(contractId);
@@ -174,6 +182,7 @@ export function controlRoutes(controls: AccountControls, reset: (seed: number | 
     'POST /offline': (body: unknown) => controls.goOffline(ContractId.parse(body).contractId),
     'POST /occupy': (body: unknown) => controls.occupy(ContractId.parse(body).contractId),
     'POST /vacate': (body: unknown) => controls.vacate(ContractId.parse(body).contractId),
+    'POST /queue-start': (body: unknown) => controls.queueStart(ContractId.parse(body).contractId),
     'POST /price-rise': (body: unknown) => {
       const { contractId, factor } = ContractId.extend({ factor: z.number() }).parse(body);
       controls.proposePriceRise(contractId, factor);

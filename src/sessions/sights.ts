@@ -1,0 +1,254 @@
+import { isDeepStrictEqual } from 'node:util';
+import { assertNever } from '../core/assert-never.ts';
+import { MINUTE_MS } from '../core/duration.ts';
+import type { EpochMs } from '../core/clock.ts';
+import { toUsd, type MicroUsd } from '../core/money.ts';
+import type { Attempt } from '../db/tables.ts';
+import type { ObservationKind } from '../provider/capabilities.ts';
+import type { Instance } from '../provider/instance.ts';
+import { isAbsent, withAbsence } from './absence.ts';
+import { bill, rateOf, startingRate } from './billing.ts';
+import { emit, enterPhase, hopefulAttempt, setAttempt, setSession, type Draft } from './draft.ts';
+import { acceptGone, attemptFailed, beginDestroy, blame, goOnOrEnd, verifyGone } from './endings.ts';
+import type { Fact } from './fact.ts';
+import { needsTunnel } from './session-record.ts';
+import type { StepRules } from './step-rules.ts';
+
+const SEEN_EVERY_MS = MINUTE_MS;
+
+/** What a look at the provider makes of an attempt: this one showed an instance. Part of `step`, and as pure. */
+export function sight(draft: Draft, attempt: Attempt, fact: Extract<Fact, { kind: 'seen' }>, rules: StepRules): void {
+  const { instance, by, askedAt } = fact;
+  if (isSomebodyElses(attempt, instance)) return missing(draft, attempt, by, rules);
+  if (!isOurs(attempt, instance)) return;
+  const isOldNews = askedAt !== undefined && attempt.goneAcceptedAt !== null && askedAt <= attempt.goneAcceptedAt;
+  if (isOldNews) return;
+  seen(draft, attempt, instance, rules);
+}
+
+type FirstSight = 'answered' | 'found';
+
+/** An instance that is surely the attempt's own. */
+export function seen(
+  draft: Draft,
+  attempt: Attempt,
+  instance: Instance,
+  rules: StepRules,
+  firstSight: FirstSight = 'found',
+): void {
+  if (isTwin(attempt, instance)) return;
+  switch (attempt.state) {
+    case 'intent':
+    case 'unknown':
+      return adopt(draft, attempt, instance, rules, firstSight);
+    case 'live':
+      return observe(draft, attempt, instance, rules);
+    case 'destroying':
+      return stillThere(draft, attempt, instance, rules);
+    case 'verifying':
+    case 'gone':
+      return reappeared(draft, attempt, instance, rules);
+    default:
+      return assertNever(attempt.state, 'attempt state');
+  }
+}
+
+/** Ids are reused: what answers to our id under another tag is not ours (REL-B15). A tag that was lost is another matter (REL-B11). */
+function isSomebodyElses(attempt: Attempt, instance: Instance): boolean {
+  return attempt.instanceId === instance.id && instance.tag !== undefined && instance.tag !== attempt.tag;
+}
+
+function isOurs(attempt: Attempt, instance: Instance): boolean {
+  return instance.tag === undefined ? attempt.instanceId === instance.id : attempt.tag === instance.tag;
+}
+
+/** A second instance under the same tag (REL-A7): the first is the session's, the orphan sweep ends the other. */
+export function isTwin(attempt: Pick<Attempt, 'state' | 'instanceId'>, instance: Instance): boolean {
+  return (
+    (attempt.state === 'live' || attempt.state === 'destroying') &&
+    attempt.instanceId !== null &&
+    attempt.instanceId !== instance.id
+  );
+}
+
+function adopt(draft: Draft, attempt: Attempt, instance: Instance, rules: StepRules, firstSight: FirstSight): void {
+  const { session, now } = draft;
+  const billing = rules.billingOf(attempt.provider);
+  const madeAt = firstSight === 'answered' ? now : madeBetween(attempt.intentAt, instance.createdAt, now);
+  setAttempt(draft, attempt, {
+    state: 'live',
+    instanceId: instance.id,
+    acceptedAt: madeAt,
+    firstSeenAt: now,
+    error: null,
+    absences: [],
+    dueAt: now,
+    ...appearance(instance, now),
+  });
+  const rate = rateOf(attempt, instance, billing, session.diskGb);
+  if (madeAt < now) bill(draft, attempt, startingRate(attempt, billing, session.diskGb), madeAt);
+  bill(draft, attempt, rate, now);
+  emit(draft, 'instance.created', { attempt: attempt.ordinal, instance_id: instance.id, provider: attempt.provider });
+  const unwanted = session.desired === 'gone' || hopefulAttempt(draft) !== attempt;
+  if (unwanted) return beginDestroy(draft, attempt);
+  enterPhase(draft, 'booting', now + bootTimeoutMs(draft, rules));
+  if (failIfTooDear(draft, attempt, rate)) return;
+  // found dead behind a create that nobody answered: the create did not work, which says nothing of the offer
+  if (firstSight === 'found' && instance.state === 'failed' && instance.fault === undefined)
+    return attemptFailed(draft, attempt, 'create_lost', `what the create left behind has failed: ${instance.reason}`);
+  failIfDead(draft, attempt, instance);
+}
+
+/** A create that nobody answered has cost money since it was made, not since it was found: as the provider dates it, else since the call. */
+function madeBetween(intentAt: EpochMs, createdAt: EpochMs | undefined, now: EpochMs): EpochMs {
+  return Math.min(now, Math.max(intentAt, createdAt ?? intentAt));
+}
+
+/** The cap holds for the real price, which some providers tell only when it boots (REL-A10). Who runs keeps running, at the new price. */
+function failIfTooDear(draft: Draft, attempt: Attempt, rate: MicroUsd): boolean {
+  if (draft.session.status !== 'provisioning' || rate <= attempt.capMicrosPerHour) return false;
+  const message = `the provider charges ${toUsd(rate)} USD an hour, more than the ${toUsd(attempt.capMicrosPerHour)} USD that were agreed`;
+  attemptFailed(draft, attempt, 'price_changed', message);
+  return true;
+}
+
+function bootTimeoutMs({ session }: Draft, rules: StepRules): number {
+  const { sshTimeoutMinutes, templateTerms } = session.request;
+  if (sshTimeoutMinutes !== undefined) return sshTimeoutMinutes * MINUTE_MS;
+  return Math.max(rules.bootTimeoutMs, (templateTerms?.bootMinutes ?? 0) * MINUTE_MS);
+}
+
+function appearance(instance: Instance, now: EpochMs): Partial<Attempt> {
+  return { instanceState: instance.state, lastSeenAt: now, ...(instance.state === 'running' ? { ssh: instance.ssh } : {}) };
+}
+
+function observe(draft: Draft, attempt: Attempt, instance: Instance, rules: StepRules): void {
+  const { session, now } = draft;
+  const rate = rateOf(attempt, instance, rules.billingOf(attempt.provider), session.diskGb);
+  bill(draft, attempt, rate, now);
+  // not as text: PostgreSQL hands JSON back with its fields in an order of its own
+  const known =
+    attempt.instanceState === instance.state && (instance.state !== 'running' || isDeepStrictEqual(attempt.ssh, instance.ssh));
+  const wasDialled = needsTunnel(attempt);
+  if (!known || !isFresh(attempt, now) || attempt.absences.length > 0)
+    setAttempt(draft, attempt, { ...appearance(instance, now), absences: [] });
+  if (!wasDialled && needsTunnel(attempt)) dropAddress(draft);
+  if (!known && session.status === 'running') moveAddress(draft, instance);
+  if (!failIfTooDear(draft, attempt, rate)) failIfDead(draft, attempt, instance);
+}
+
+function isFresh({ lastSeenAt }: Attempt, now: EpochMs): boolean {
+  return lastSeenAt !== null && now - lastSeenAt < SEEN_EVERY_MS;
+}
+
+/** A restarted container or a proxy that moved: the consumer is told the new way in. */
+function moveAddress(draft: Draft, instance: Instance): void {
+  if (instance.state !== 'running' || instance.ssh.routes === 'dial') return;
+  const { session } = draft;
+  if (instance.ssh.routes.some(({ host, port }) => host === session.sshHost && port === session.sshPort)) return;
+  const [route] = instance.ssh.routes;
+  if (route === undefined) return;
+  setSession(draft, { sshHost: route.host, sshPort: route.port });
+  emit(draft, 'session.address_changed', { ssh_host: route.host, ssh_port: route.port });
+}
+
+/** What could be reached directly can only be dialled now: its old address is none of the tunnel's ports, which has to find one. */
+function dropAddress(draft: Draft): void {
+  if (draft.session.sshPort !== null) setSession(draft, { sshHost: null, sshPort: null });
+}
+
+function failIfDead(draft: Draft, attempt: Attempt, instance: Instance): void {
+  if (instance.state === 'failed') {
+    const reason = instance.fault === 'funds' ? 'provider_funds' : 'instance_stopped';
+    return attemptFailed(draft, attempt, reason, `the instance failed at the provider: ${instance.reason}`);
+  }
+  if (instance.state === 'paused' && attempt.offer.interruptible) return preempted(draft, attempt);
+  if (instance.state === 'paused')
+    attemptFailed(draft, attempt, 'instance_stopped', 'the provider paused the instance; it would resume and bill by itself');
+}
+
+/**
+ * Somebody bids more. The paused instance keeps its disk, bills it, and would go on by itself, and bill all of it, once it is the highest again:
+ * so it ends at the first sight, and what it is seen as afterwards changes nothing any more. A pause between two looks that is over is nothing
+ * that was seen: who uses the machine has it, and keeps it.
+ */
+function preempted(draft: Draft, attempt: Attempt): void {
+  emit(draft, 'instance.preempted', { attempt: attempt.ordinal, instance_id: attempt.instanceId });
+  const message =
+    'the provider took the interruptible instance back for a higher bid; it is destroyed, so that it cannot resume';
+  attemptFailed(draft, attempt, 'preempted', message);
+}
+
+function stillThere(draft: Draft, attempt: Attempt, instance: Instance, rules: StepRules): void {
+  const { session, now } = draft;
+  bill(draft, attempt, rateOf(attempt, instance, rules.billingOf(attempt.provider), session.diskGb), now);
+  if (attempt.instanceState === instance.state && isFresh(attempt, now) && attempt.absences.length === 0) return;
+  setAttempt(draft, attempt, { ...appearance(instance, now), absences: [] });
+}
+
+/** It was gone, and is there: destroyed again, at the operator's cost. The session's status stays what it was. */
+function reappeared(draft: Draft, attempt: Attempt, instance: Instance, rules: StepRules): void {
+  const { session, now } = draft;
+  setAttempt(draft, attempt, {
+    instanceId: instance.id,
+    goneAcceptedAt: attempt.goneAcceptedAt ?? now,
+    goneVerifiedAt: null,
+    ...appearance(instance, now),
+  });
+  bill(draft, attempt, rateOf(attempt, instance, rules.billingOf(attempt.provider), session.diskGb), now);
+  beginDestroy(draft, attempt);
+  emit(draft, 'instance.reappeared', { attempt: attempt.ordinal, instance_id: instance.id });
+}
+
+/** And this one did not show it. */
+export function missing(draft: Draft, attempt: Attempt, by: ObservationKind, rules: StepRules): void {
+  const policy = rules.absenceOf(attempt.provider);
+  const { now } = draft;
+  if (attempt.state === 'intent' || attempt.state === 'gone') return; // the call may be under way; a tombstone is expected to be missing
+  if (attempt.state === 'destroying' && by === 'get' && attempt.destroyAnsweredAt !== null) return acceptGone(draft, attempt);
+
+  const absences = withAbsence(attempt.absences, { at: now, kind: by }, policy);
+  if (absences !== attempt.absences) setAttempt(draft, attempt, { absences });
+  const paced = attempt.state === 'unknown' || attempt.state === 'verifying';
+  if (paced && attempt.dueAt <= now) setAttempt(draft, attempt, { dueAt: now + policy.spacingMs });
+  if (!isAbsent({ absences, policy, instanceIdKnown: attempt.instanceId !== null })) return;
+
+  switch (attempt.state) {
+    case 'unknown':
+      return neverMade(draft, attempt);
+    case 'live':
+      return vanished(draft, attempt);
+    case 'destroying': // every destroy failed, but it is absent by verdict all the same
+      verifyGone(draft, attempt, attempt.destroyAnsweredAt ?? attempt.lastSeenAt ?? now);
+      return emit(draft, 'instance.gone_verified', { attempt: attempt.ordinal });
+    case 'verifying':
+      verifyGone(draft, attempt, attempt.destroyAnsweredAt ?? now);
+      return emit(draft, 'instance.gone_verified', { attempt: attempt.ordinal });
+    default:
+      return assertNever(attempt.state, 'attempt state');
+  }
+}
+
+function neverMade(draft: Draft, attempt: Attempt): void {
+  const failing = {
+    reason: 'create_lost',
+    message: 'the create call got no answer, and its tag never appeared at the provider',
+  } as const;
+  blame(draft, attempt, failing);
+  verifyGone(draft, attempt, draft.now);
+  emit(draft, 'attempt.absent', { attempt: attempt.ordinal });
+  goOnOrEnd(draft, attempt, failing);
+}
+
+/** Gone on its own: billed until it was last seen alive (REL-C15). */
+function vanished(draft: Draft, attempt: Attempt): void {
+  const failing = { reason: 'instance_vanished', message: 'the provider no longer knows the instance' } as const;
+  blame(draft, attempt, failing);
+  verifyGone(draft, attempt, attempt.lastSeenAt ?? draft.now);
+  emit(draft, 'instance.vanished', {
+    attempt: attempt.ordinal,
+    instance_id: attempt.instanceId,
+    last_seen_at: attempt.lastSeenAt,
+  });
+  goOnOrEnd(draft, attempt, failing);
+}
