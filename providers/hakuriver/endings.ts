@@ -16,7 +16,7 @@ import type { TaskRow } from './schema.ts';
  * - the Host has heard the machine ever since, so that the machine heard the kill, and the port, which the container keeps open, is refused after
  *   it had still been open. A refusal alone is not enough: a container that crashes over and over, or that moved to another port, has none
  *   open. Where the port was refused all along, is not known, cannot be dialled, or is another's: a minute, six times what a stop takes; or
- * - ten minutes have passed in which the port was not open.
+ * - ten minutes have passed in which the port was not open; an hour, where no machine was told to end it, and the Host hears the one that may run it.
  * A row that was closed before anything is known to have run says nothing for as long as a start may take: the machine may be at it, unheard
  * by the Host, which gives up a start of half a minute whose messages were lost.
  */
@@ -25,6 +25,7 @@ import type { TaskRow } from './schema.ts';
 export const STOP_TAKES_MS = 15 * SECOND_MS;
 const UNPROVEN_END_MS = MINUTE_MS;
 const UNHEARD_END_MS = 10 * MINUTE_MS;
+const UNTOLD_END_MS = HOUR_MS;
 /** For so long a VPS that is gone is looked at again: a kill that came before the start leaves a container that nobody has seen yet. */
 const LOOKED_AT_AGAIN_MS = 10 * MINUTE_MS;
 /** Their times have no zone: what ended longer ago than this by its own clock did so hours ago wherever that clock is. */
@@ -78,7 +79,7 @@ export function createEndings({ client, machines, memory, clock }: EndingsDeps):
     const { wasOpenAfterEnd, endedByRunnerMs, endAgeMs } = ended;
     if (heard === 'open' && !isEndedForSure(ended)) return false;
     if (endedByRunnerMs !== undefined) return heard === 'refused' || endAgeMs >= UNPROVEN_END_MS;
-    if (endAgeMs >= UNHEARD_END_MS) return true;
+    if (endAgeMs >= UNHEARD_END_MS) return endAgeMs >= UNTOLD_END_MS || !(await mayYetBeTold(ended, call));
     const wasShut = heard === 'refused' && wasOpenAfterEnd === true;
     return (await hasHeardTheKill(row, ended, call)) && (wasShut || endAgeMs >= UNPROVEN_END_MS);
   }
@@ -93,6 +94,12 @@ export function createEndings({ client, machines, memory, clock }: EndingsDeps):
     if (await machines.isOnline(node, call)) return true;
     memory.add(row.task_id, { wasUnheard: true });
     return false;
+  }
+
+  /** No machine was told to end it, and the one that may run it is alive: its own route may answer yet. */
+  async function mayYetBeTold({ node, isUntold, startFailure }: Remembered, call: Call): Promise<boolean> {
+    if (isUntold !== true || startFailure !== undefined) return false;
+    return (await machines.urlOf(node, call)) !== undefined && machines.isOnline(node, call);
   }
 
   function mayStillStart(row: TaskRow, { port, startFailure, firstSeenMs, isEndedByRunner }: Remembered): boolean {

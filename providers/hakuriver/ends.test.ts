@@ -212,6 +212,34 @@ describe('a kill', () => {
     expect(await destroy(world)).toBe('gone');
   });
 
+  it('HAKU-9.28: that no machine was told of is asked of the machine until it answers, for an hour, while the Host hears it', async () => {
+    const away = await aRunner({ status: 502, text: 'bad gateway' });
+    const at = { url: away.url };
+    const world = await aWorld(rowsOf({ status: 'pending', ssh_port: null, started_at: null }, at));
+    await world.provider.listInstances(uncancelled);
+    await world.clock.advance(10 * MINUTE_MS);
+    world.host.say({
+      [KILL]: async () => {
+        world.host.say({
+          ...rowsOf({ status: 'killed', ssh_port: null, started_at: null }, at),
+          [KILL]: refused('killed'),
+        });
+        return { status: 202, json: KILL_TAKEN };
+      },
+    });
+    await destroy(world);
+    const askedAtFirst = away.asked.length;
+
+    await world.clock.advance(59 * MINUTE_MS);
+    expect(await destroy(world)).toBe('destroying');
+    expect(away.asked.length).toBe(askedAtFirst + 1);
+    away.say({ 'POST /kill': { json: { message: 'Kill processed.' } } });
+    await destroy(world);
+    await world.clock.advance(MINUTE_MS);
+
+    expect(await destroy(world)).toBe('gone');
+  });
+
   it('RULE-R15: is not over because the row that was closed no longer shows the keys', async () => {
     const container = await aContainer();
     const world = await aWorld(rowsOf({ ssh_port: container.port }));

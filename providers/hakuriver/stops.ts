@@ -43,6 +43,7 @@ export function createStops({ client, rows, endings, machines, memory, runner, c
   async function needsItsMachine({ row, remembered }: VpsRow, call: Call): Promise<boolean> {
     const { phase, endedByRunnerMs, isUntold } = remembered;
     if (endedByRunnerMs !== undefined && clock.monotonicMs() - endedByRunnerMs < STOP_TAKES_MS) return false;
+    if (isUntold === true && endedByRunnerMs === undefined) return true;
     if (phase === 'lost' || phase === 'paused' || phase === 'unknown' || isUntold === true)
       return !(await endings.isGone(row, call));
     if (phase !== 'ended') return false;
