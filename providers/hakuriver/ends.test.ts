@@ -240,6 +240,25 @@ describe('a kill', () => {
     expect(await destroy(world)).toBe('gone');
   });
 
+  it('HAKU-9.28: that no machine was told of is not believed sooner because the answer to the kill was lost', async () => {
+    const runner = await aRunner({ status: 502, text: 'bad gateway' });
+    const at = { url: runner.url };
+    const world = await aWorld(rowsOf({ status: 'pending', ssh_port: null, started_at: null }, at));
+    await world.provider.listInstances(uncancelled);
+    await world.clock.advance(10 * MINUTE_MS);
+    world.host.say({
+      [KILL]: async () => {
+        world.host.say(rowsOf({ status: 'killed', ssh_port: null, started_at: null }, at));
+        return 'cut';
+      },
+    });
+    await expect(destroy(world)).rejects.toMatchObject({ kind: 'unavailable' });
+
+    await world.clock.advance(20 * MINUTE_MS);
+
+    expect(await got(world)).toBe('failed'); // which is not gone
+  });
+
   it('RULE-R15: is not over because the row that was closed no longer shows the keys', async () => {
     const container = await aContainer();
     const world = await aWorld(rowsOf({ ssh_port: container.port }));

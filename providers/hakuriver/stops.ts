@@ -79,9 +79,15 @@ export function createStops({ client, rows, endings, machines, memory, runner, c
 
   async function ask(found: VpsRow, call: Call): Promise<void> {
     const { row } = found;
-    const answer = await client.stop(row.task_id, call);
+    const isUntold = found.remembered.phase === 'starting' || found.remembered.phase === 'unknown';
+    let answer: Awaited<ReturnType<HakuClient['stop']>>;
+    try {
+      answer = await client.stop(row.task_id, call);
+    } catch (error) {
+      if (isUntold) memory.add(row.task_id, { isUntold }); // the row may be closed all the same, and nobody has told the machine
+      throw error;
+    }
     if (answer === 'asked') {
-      const isUntold = found.remembered.phase === 'starting' || found.remembered.phase === 'unknown';
       const remembered = memory.add(row.task_id, { isStopAsked: true, isUntold, isStopTold: !isUntold });
       if (isUntold) await askItsMachine({ row, remembered }, call);
       return;
