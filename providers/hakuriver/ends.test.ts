@@ -57,6 +57,21 @@ function killable(world: HakuWorld, ssh_port: number, node: { readonly url?: str
   });
 }
 
+/** A row that has been pending for the ten minutes that a start may take; the kill closes it, and no machine is told. */
+async function neverStarted(node: { readonly url: string }, { losesAnswer = false } = {}): Promise<HakuWorld> {
+  const row = { ssh_port: null, started_at: null };
+  const world = await aWorld(rowsOf({ status: 'pending', ...row }, node));
+  await world.provider.listInstances(uncancelled);
+  await world.clock.advance(10 * MINUTE_MS);
+  world.host.say({
+    [KILL]: async () => {
+      world.host.say({ ...rowsOf({ status: 'killed', ...row }, node), [KILL]: refused('killed') });
+      return losesAnswer ? 'cut' : { status: 202, json: KILL_TAKEN };
+    },
+  });
+  return world;
+}
+
 describe('a kill', () => {
   it('HAKU-9.27: is answered before anything stops: it is gone when its port is refused, whatever the Host says', async () => {
     const container = await aContainer();
@@ -190,19 +205,7 @@ describe('a kill', () => {
   });
 
   it('HAKU-9.28: that no machine was told of proves nothing for ten minutes, although the Host hears the machine', async () => {
-    const nowhere = { url: 'of no use' };
-    const world = await aWorld(rowsOf({ status: 'pending', ssh_port: null, started_at: null }, nowhere));
-    await world.provider.listInstances(uncancelled);
-    await world.clock.advance(10 * MINUTE_MS);
-    world.host.say({
-      [KILL]: async () => {
-        world.host.say({
-          ...rowsOf({ status: 'killed', ssh_port: null, started_at: null }, nowhere),
-          [KILL]: refused('killed'),
-        });
-        return { status: 202, json: KILL_TAKEN };
-      },
-    });
+    const world = await neverStarted({ url: 'of no use' });
     await destroy(world);
 
     await world.clock.advance(10 * MINUTE_MS - 1);
@@ -214,19 +217,7 @@ describe('a kill', () => {
 
   it('HAKU-9.28: that no machine was told of is asked of the machine until it answers, for an hour, while the Host hears it', async () => {
     const away = await aRunner({ status: 502, text: 'bad gateway' });
-    const at = { url: away.url };
-    const world = await aWorld(rowsOf({ status: 'pending', ssh_port: null, started_at: null }, at));
-    await world.provider.listInstances(uncancelled);
-    await world.clock.advance(10 * MINUTE_MS);
-    world.host.say({
-      [KILL]: async () => {
-        world.host.say({
-          ...rowsOf({ status: 'killed', ssh_port: null, started_at: null }, at),
-          [KILL]: refused('killed'),
-        });
-        return { status: 202, json: KILL_TAKEN };
-      },
-    });
+    const world = await neverStarted({ url: away.url });
     await destroy(world);
     const askedAtFirst = away.asked.length;
 
@@ -242,16 +233,7 @@ describe('a kill', () => {
 
   it('HAKU-9.28: that no machine was told of is not believed sooner because the answer to the kill was lost', async () => {
     const runner = await aRunner({ status: 502, text: 'bad gateway' });
-    const at = { url: runner.url };
-    const world = await aWorld(rowsOf({ status: 'pending', ssh_port: null, started_at: null }, at));
-    await world.provider.listInstances(uncancelled);
-    await world.clock.advance(10 * MINUTE_MS);
-    world.host.say({
-      [KILL]: async () => {
-        world.host.say(rowsOf({ status: 'killed', ssh_port: null, started_at: null }, at));
-        return 'cut';
-      },
-    });
+    const world = await neverStarted({ url: runner.url }, { losesAnswer: true });
     await expect(destroy(world)).rejects.toMatchObject({ kind: 'unavailable' });
 
     await world.clock.advance(20 * MINUTE_MS);
