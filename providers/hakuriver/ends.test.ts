@@ -235,6 +235,7 @@ describe('a kill', () => {
     const runner = await aRunner({ status: 502, text: 'bad gateway' });
     const world = await neverStarted({ url: runner.url }, { losesAnswer: true });
     await expect(destroy(world)).rejects.toMatchObject({ kind: 'unavailable' });
+    await got(world); // the row is seen to be closed
 
     await world.clock.advance(20 * MINUTE_MS);
 
