@@ -1,37 +1,47 @@
 // npm run conformance -- --seeds N [--from SEED] [--adapter vastai]: the conformance stories, each seed another one, with the product's own
-// broker before the emulated vendors. Prints what came of them; exits 1 when anything was not as it must be. One seed again:
+// broker before the emulated vendors, on every core. Prints what came of them; exits 1 when anything was not as it must be. One seed again:
 // --from SEED --seeds 1 --adapter NAME.
-import { mkdtempSync, readdirSync, readFileSync, existsSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { packageScript, root, runNode } from './lib/commands.mjs';
 
-const FOLDER = 'test/conformance';
 const ENDING = '-stories.test.ts';
-const adapters = readdirSync(join(root, FOLDER)).flatMap((file) =>
+/** Seeds that one process tells. */
+const CHUNK = 50;
+const adapters = readdirSync(join(root, 'test/conformance')).flatMap((file) =>
   file.endsWith(ENDING) ? [file.slice(0, -ENDING.length)] : [],
 );
 const { seeds, from, adapter } = readArguments();
 
-const folder = mkdtempSync(join(tmpdir(), 'berth-conformance-'));
-const report = join(folder, 'report.jsonl');
-const files = (adapter === undefined ? adapters : [adapter]).map((name) => `${FOLDER}/${name}${ENDING}`);
-const { code } = await runNode(
-  packageScript('vitest', 'vitest.mjs'),
-  ['run', '--project', 'unit', '--reporter=dot', ...files],
-  { show: true, env: { CONFORMANCE_SEEDS: String(seeds), CONFORMANCE_FROM: String(from), CONFORMANCE_REPORT: report } },
-);
-printTable(
-  existsSync(report)
-    ? readFileSync(report, 'utf8')
-        .trim()
-        .split('\n')
-        .map((line) => JSON.parse(line))
-    : [],
-);
-rmSync(folder, { recursive: true, force: true });
-process.exit(code === 0 ? 0 : 1);
+const chosen = adapter === undefined ? adapters : [adapter];
+const chunks = [];
+for (let told = 0; told < seeds; told += CHUNK)
+  for (const name of chosen) chunks.push({ name, from: from + told, count: Math.min(CHUNK, seeds - told) });
+const rows = [];
+let failures = 0;
+await Promise.all(Array.from({ length: Math.min(availableParallelism(), chunks.length) }, tellChunks));
+printTable(rows);
+process.exit(failures === 0 ? 0 : 1);
+
+async function tellChunks() {
+  for (let chunk = chunks.shift(); chunk !== undefined; chunk = chunks.shift()) {
+    const { name, count } = chunk;
+    const script = ['test/conformance/stories/tell-seeds.ts', name, String(chunk.from), String(count)];
+    const { output } = await runNode(packageScript('tsx', 'dist/cli.mjs'), script);
+    const lines = output.split('\n').flatMap((line) => (line.startsWith('{') ? [JSON.parse(line)] : []));
+    const held = lines.filter(({ failure }) => failure === undefined);
+    rows.push(...held);
+    failures += count - held.length;
+    for (const { failure } of lines) if (failure !== undefined) console.log(`\nFAILED ${failure}`);
+    if (lines.length < count)
+      console.log(`\nFAILED ${count - lines.length} seeds of ${name} from ${chunk.from}: the process ended\n${output}`);
+    console.log(
+      `${rows.length} of ${seeds * chosen.length} held, ${failures} failed (${name} ${chunk.from} to ${chunk.from + count - 1})`,
+    );
+  }
+}
 
 function readArguments() {
   const options = { seeds: { type: 'string' }, from: { type: 'string' }, adapter: { type: 'string' } };
@@ -52,9 +62,9 @@ function readArguments() {
 }
 
 /** `spoilt`: the day was not calm and no session came about; that nothing was left, made twice or billed wrongly was looked at all the same. */
-function printTable(rows) {
+function printTable(held) {
   const groups = new Map();
-  for (const row of rows) {
+  for (const row of held) {
     const key = `${row.adapter} · ${row.mood}`;
     const group = groups.get(key) ?? { held: 0, told: 0, spoilt: 0, sessions: 0, instances: 0, ours: 0, vendor: 0 };
     group.held += 1;
@@ -66,15 +76,15 @@ function printTable(rows) {
     groups.set(key, group);
   }
   console.log(
-    `\n${rows.length} of ${seeds * files.length} seeds held (from ${from}); nothing left alive, nothing made twice, every bill right\n`,
+    `\n${held.length} of ${seeds * chosen.length} seeds held (from ${from}); nothing left alive, nothing made twice, every bill right\n`,
   );
   console.log(
     '| adapter · day | held | told | spoilt | sessions | instances | our bill / vendor’s |\n|---|---|---|---|---|---|---|',
   );
-  for (const [key, { held, told, spoilt, sessions, instances, ours, vendor }] of [...groups].sort(([a], [b]) =>
+  for (const [key, { held: count, told, spoilt, sessions, instances, ours, vendor }] of [...groups].sort(([a], [b]) =>
     a.localeCompare(b),
   ))
     console.log(
-      `| ${key} | ${held} | ${told} | ${spoilt} | ${sessions} | ${instances} | ${vendor > 0 ? (ours / vendor).toFixed(4) : '–'} |`,
+      `| ${key} | ${count} | ${told} | ${spoilt} | ${sessions} | ${instances} | ${vendor > 0 ? (ours / vendor).toFixed(4) : '–'} |`,
     );
 }

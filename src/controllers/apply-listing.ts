@@ -1,11 +1,11 @@
 import type { SessionId } from '../core/ids.ts';
 import type { Attempt } from '../db/tables.ts';
 import type { Instance } from '../provider/instance.ts';
-import { isTwin } from '../sessions/sights.ts';
+import { isTwin, whoseIs } from '../sessions/sights.ts';
 import type { SessionWriter } from '../sessions/session-writer.ts';
 import type { Listing } from './observer.ts';
 
-type Looked = Pick<Attempt, 'sessionId' | 'ordinal' | 'tag' | 'instanceId' | 'state'>;
+type Looked = Pick<Attempt, 'sessionId' | 'ordinal' | 'tag' | 'instanceId' | 'state' | 'firstSeenAt' | 'goneAcceptedAt'>;
 
 /** What a complete list says of an attempt, as a fact. A suspect list that lacks it says nothing. */
 export async function applyListing(
@@ -29,6 +29,6 @@ export function instanceOf(attempt: Looked, instances: readonly Instance[]): Ins
   const tagged = instances.filter(({ tag }) => tag === attempt.tag);
   return (
     tagged.find((instance) => !isTwin(attempt, instance)) ??
-    instances.find(({ id, tag }) => tag === undefined && id === attempt.instanceId)
+    instances.find((instance) => instance.tag === undefined && whoseIs(attempt, instance) === 'ours')
   );
 }

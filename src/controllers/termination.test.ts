@@ -136,6 +136,24 @@ describeWorld('termination: destroyed until gone', (make) => {
     expect(world.account().destroyedIds()).toEqual([]);
   });
 
+  it('REL-B15, RULE-R10: who answers to the id without a tag, and was made later, is not destroyed either', async () => {
+    const world = await make();
+    const id = await aRunning(world);
+    await world.run({ withinMs: 10 * MINUTE_MS });
+    world.account().vanish(instanceId('i-1'));
+    world.account().plant({ id: instanceId('i-1') });
+    world.account().failNext('DestroyInstance', { do: 'fail', kind: 'unavailable' });
+    await world.stop(id);
+
+    await world.run({
+      until: async () => (await world.record(id)).session.destroyVerifiedAt !== null,
+      withinMs: 10 * MINUTE_MS,
+    });
+
+    expect(world.account().living()).toHaveLength(1);
+    expect(world.account().destroyedIds()).toEqual([]);
+  });
+
   it('REL-B15, RULE-R10: an id that became another’s while the broker was down is looked at before it is destroyed', async () => {
     const world = await make();
     const id = await aRunning(world);

@@ -9,6 +9,7 @@ import type { CallOptions, Provider } from '../provider/provider.ts';
 import type { Fact } from '../sessions/fact.ts';
 import type { SessionRepository } from '../sessions/session-repository.ts';
 import type { SessionWriter } from '../sessions/session-writer.ts';
+import { whoseIs } from '../sessions/sights.ts';
 import { applyListing, instanceOf } from './apply-listing.ts';
 import type { Controller } from './controller.ts';
 import type { Observer } from './observer.ts';
@@ -158,7 +159,7 @@ function othersInstance(provider: Provider, { sessionId }: Attempt): ProviderErr
 }
 
 /**
- * Ids are reused: what answers to the id must bear the tag, or bear none and have borne it (RULE-R10). When it cannot be asked, the last
+ * Ids are reused: what answers to the id must be ours (RULE-R10). When it cannot be asked, the last
  * sight of it counts: the wish to end is certain, and a destroy of what is gone does no harm.
  */
 async function identify(
@@ -167,13 +168,13 @@ async function identify(
   attempt: Attempt,
   call: CallOptions,
 ): Promise<'ours' | 'absent' | 'others' | 'unknown'> {
-  const { sessionId, instanceId, tag, lastSeenAt } = attempt;
+  const { sessionId, instanceId, lastSeenAt } = attempt;
   if (attempt.destroyTries === 0 && lastSeenAt !== null && clock.now() - lastSeenAt < IDENTITY_FRESH_MS) return 'ours';
   if (instanceId === null) return 'unknown';
   try {
     const instance = await provider.getInstance(instanceId, call);
     if (instance === undefined) return 'absent';
-    return instance.tag === undefined || instance.tag === tag ? 'ours' : 'others';
+    return whoseIs(attempt, instance) === 'ours' ? 'ours' : 'others';
   } catch (error) {
     if (!(error instanceof ProviderError)) throw error;
     log.debug({ sessionId, instanceId, kind: error.kind }, 'instance could not be looked at before its destroy');
@@ -212,7 +213,7 @@ async function look(deps: TerminationDeps, attempt: Attempt, readMonotonicMs: nu
       const instance = await provider.getInstance(instanceId, {
         signal: clock.timeoutSignal(deps.settings.callTimeoutMs, signal),
       });
-      const isThere = instance !== undefined && (instance.tag === undefined || instance.tag === attempt.tag);
+      const isThere = instance !== undefined && whoseIs(attempt, instance) === 'ours';
       await writer.apply(
         sessionId,
         isThere ? { kind: 'seen', ordinal, by: 'get', instance } : { kind: 'missing', ordinal, by: 'get' },

@@ -181,6 +181,13 @@ function createRounds(deps: VerificationDeps, { sessionId, ordinal }: Target) {
     }
   }
 
+  /** An end that another replica has stored shreds the key at once. */
+  async function whoseKeyIsShredded(attempt: Attempt): Promise<SessionRecord | undefined> {
+    const record = await deps.sessions.find(sessionId);
+    if (record && isToBeVerified(record, ordinal)) throw new Error(`the probe key of attempt ${attempt.ordinal} is gone`);
+    return record;
+  }
+
   async function knock(
     record: SessionRecord,
     attempt: Attempt,
@@ -189,6 +196,7 @@ function createRounds(deps: VerificationDeps, { sessionId, ordinal }: Target) {
   ): Promise<SessionRecord | undefined> {
     if (record.session.phase === 'booting') await tell({ kind: 'proof_phase', ordinal, phase: 'connecting' });
     probeKey ??= await openProbeKey(deps, record.session, attempt);
+    if (!probeKey) return whoseKeyIsShredded(attempt);
     knocks += 1;
     knockingSinceMs ??= clock.monotonicMs();
     const request = proofRequest({ record, attempt, provider, probeKey, budgetMs: deps.settings.proofBudgetMs });
@@ -305,9 +313,9 @@ async function openProbeKey(
   { sessions, envelope }: VerificationDeps,
   session: Session,
   attempt: Attempt,
-): Promise<Secret<string>> {
+): Promise<Secret<string> | undefined> {
   const row = await sessions.findSecret(attempt.probeSecretId);
-  if (!row) throw new Error(`the probe key of attempt ${attempt.ordinal} is gone`);
+  if (!row) return undefined;
   const opened = envelope.open(row, { id: row.id, purpose: row.purpose, context: session.id });
   if (!opened.ok) throw new Error(`the probe key of attempt ${attempt.ordinal} cannot be opened: ${opened.failure}`);
   return opened.secret;

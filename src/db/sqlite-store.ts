@@ -59,7 +59,8 @@ interface SqliteStoreParts<Defined> extends Omit<SqliteRequest<Defined>, 'schema
   close(): void;
 }
 
-function createSqliteStore<Defined>(parts: SqliteStoreParts<Defined>): Store<Defined> {
+/** The store over a connection that is open, migrated and configured; what `openSqlite` adds is the file. */
+export function createSqliteStore<Defined>(parts: SqliteStoreParts<Defined>): Store<Defined> {
   const { database, tables, settings, clock, random, onFatal } = parts;
   const prepared = prepareOnce(drizzle(database), (built) => built.prepare());
   const queue = createWriteQueue({ connection: database, patience: { clock, random }, onFatal });

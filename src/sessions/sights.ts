@@ -19,8 +19,9 @@ const SEEN_EVERY_MS = MINUTE_MS;
 /** What a look at the provider makes of an attempt: this one showed an instance. Part of `step`, and as pure. */
 export function sight(draft: Draft, attempt: Attempt, fact: Extract<Fact, { kind: 'seen' }>, rules: StepRules): void {
   const { instance, by, askedAt } = fact;
-  if (isSomebodyElses(attempt, instance)) return missing(draft, attempt, by, rules);
-  if (!isOurs(attempt, instance)) return;
+  const whose = whoseIs(attempt, instance);
+  if (whose === 'others') return missing(draft, attempt, by, rules);
+  if (whose === 'unrelated') return;
   const isOldNews = askedAt !== undefined && attempt.goneAcceptedAt !== null && askedAt <= attempt.goneAcceptedAt;
   if (isOldNews) return;
   seen(draft, attempt, instance, rules);
@@ -53,13 +54,21 @@ export function seen(
   }
 }
 
-/** Ids are reused: what answers to our id under another tag is not ours (REL-B15). A tag that was lost is another matter (REL-B11). */
-function isSomebodyElses(attempt: Attempt, instance: Instance): boolean {
-  return attempt.instanceId === instance.id && instance.tag !== undefined && instance.tag !== attempt.tag;
-}
+/** The vendor's clock and ours. */
+const CLOCK_TOLERANCE_MS = MINUTE_MS;
 
-function isOurs(attempt: Attempt, instance: Instance): boolean {
-  return instance.tag === undefined ? attempt.instanceId === instance.id : attempt.tag === instance.tag;
+type Identity = Pick<Attempt, 'tag' | 'instanceId' | 'firstSeenAt' | 'goneAcceptedAt'>;
+
+/**
+ * Whose an instance is, by its tag, or, where it bears none, by its id. A tag may have been lost (REL-B11), and ids are reused (REL-B15): without
+ * a tag it is ours unless it was made after ours had been seen; where nobody says when it was made, unless the provider had said that ours is gone.
+ */
+export function whoseIs(attempt: Identity, { id, tag, createdAt }: Instance): 'ours' | 'others' | 'unrelated' {
+  if (tag === attempt.tag) return 'ours';
+  if (id !== attempt.instanceId) return 'unrelated';
+  if (tag !== undefined) return 'others';
+  if (createdAt === undefined || attempt.firstSeenAt === null) return attempt.goneAcceptedAt === null ? 'ours' : 'others';
+  return createdAt > attempt.firstSeenAt + CLOCK_TOLERANCE_MS ? 'others' : 'ours';
 }
 
 /** A second instance under the same tag (REL-A7): the first is the session's, the orphan sweep ends the other. */
@@ -74,7 +83,7 @@ export function isTwin(attempt: Pick<Attempt, 'state' | 'instanceId'>, instance:
 function adopt(draft: Draft, attempt: Attempt, instance: Instance, rules: StepRules, firstSight: FirstSight): void {
   const { session, now } = draft;
   const billing = rules.billingOf(attempt.provider);
-  const madeAt = firstSight === 'answered' ? now : madeBetween(attempt.intentAt, instance.createdAt, now);
+  const madeAt = madeBetween(attempt.intentAt, instance.createdAt ?? (firstSight === 'answered' ? now : undefined), now);
   setAttempt(draft, attempt, {
     state: 'live',
     instanceId: instance.id,
@@ -186,16 +195,24 @@ function stillThere(draft: Draft, attempt: Attempt, instance: Instance, rules: S
   setAttempt(draft, attempt, { ...appearance(instance, now), absences: [] });
 }
 
-/** It was gone, and is there: destroyed again, at the operator's cost. The session's status stays what it was. */
+/** Where the bill of what was gone had surely ended; of what nobody knew of, where it could have begun. */
+function billedUntil({ intentAt, destroyRequestedAt, goneAcceptedAt, goneVerifiedAt }: Attempt, now: EpochMs): EpochMs {
+  if (goneAcceptedAt === null) return intentAt;
+  const isOfThisEnd = destroyRequestedAt !== null && goneAcceptedAt >= destroyRequestedAt;
+  return isOfThisEnd ? goneAcceptedAt : (goneVerifiedAt ?? now);
+}
+
+/** It was gone, and is there: it has cost money all along, the operator's. It is destroyed again. The session's status stays what it was. */
 function reappeared(draft: Draft, attempt: Attempt, instance: Instance, rules: StepRules): void {
   const { session, now } = draft;
+  const unbilledSince = madeBetween(billedUntil(attempt, now), instance.createdAt, now);
   setAttempt(draft, attempt, {
     instanceId: instance.id,
     goneAcceptedAt: attempt.goneAcceptedAt ?? now,
     goneVerifiedAt: null,
     ...appearance(instance, now),
   });
-  bill(draft, attempt, rateOf(attempt, instance, rules.billingOf(attempt.provider), session.diskGb), now);
+  bill(draft, attempt, rateOf(attempt, instance, rules.billingOf(attempt.provider), session.diskGb), unbilledSince);
   beginDestroy(draft, attempt);
   emit(draft, 'instance.reappeared', { attempt: attempt.ordinal, instance_id: instance.id });
 }

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../core/duration.ts';
 import { PROOF, SSH, START, Story, aSession, anInstance, anIntent, runningStory, storyAt } from './fixtures/session-records.ts';
 import { refused, seen, missing, answered, failed, proven, stop } from './fixtures/session-facts.ts';
+import { whoseIs } from './sights.ts';
 
 describe('observation', () => {
   it('REL-B5: one 404 is a hint; a sight takes it back, and the window begins anew', () => {
@@ -43,6 +44,27 @@ describe('observation', () => {
     expect(story.attempt().absences.map(({ kind }) => kind)).toEqual(['get', 'list']);
     expect(storyAt('unknown').tell(seen(foreign)).attempt().instanceId).toBeNull();
   });
+
+  it.each([
+    { tag: 'its own', createdAfterMs: HOUR_MS, gone: true, whose: 'ours' },
+    { tag: 'another', createdAfterMs: -SECOND_MS, gone: false, whose: 'others' },
+    { tag: 'none', createdAfterMs: -SECOND_MS, gone: true, whose: 'ours' },
+    { tag: 'none', createdAfterMs: 2 * MINUTE_MS, gone: false, whose: 'others' },
+    { tag: 'none', createdAfterMs: undefined, gone: false, whose: 'ours' },
+    { tag: 'none', createdAfterMs: undefined, gone: true, whose: 'others' },
+  ])(
+    'REL-B11, REL-B15: under our id, with $tag tag, made $createdAfterMs ms after the first sight, gone before: $gone: $whose',
+    ({ tag, createdAfterMs, gone, whose }) => {
+      const { record } = storyAt('live');
+      const attempt = { ...record.attempts[0]!, goneAcceptedAt: gone ? record.session.updatedAt : null }; // a live story has one
+      const instance = {
+        ...anInstance('running', tag === 'none' ? { tag: null } : tag === 'another' ? { id: 'instance-1', ordinal: 7 } : {}),
+        ...(createdAfterMs === undefined ? {} : { createdAt: (attempt.firstSeenAt ?? 0) + createdAfterMs }),
+      };
+
+      expect(whoseIs(attempt, instance)).toBe(whose);
+    },
+  );
 
   it('REL-B15: an instance with another id and another tag says nothing at all', () => {
     const story = runningStory();

@@ -74,6 +74,7 @@ export class FakeClock implements Clock {
       next.wake();
       await this.settle();
     }
+    if (this.#monotonic >= until) return; // whoever was due then has run, and everything rests
     this.#moveTo(until);
     await this.settle();
   }

@@ -58,7 +58,7 @@ export interface MarketInstance {
   failure: string | undefined;
   readonly offer: Offer | undefined;
   readonly request: CreateRequest | undefined;
-  readonly priceMicrosPerHour: MicroUsd;
+  priceMicrosPerHour: MicroUsd;
   readonly existsAt: number;
   readonly createdAt: number;
   goneAt: number | undefined;
@@ -121,6 +121,11 @@ export class InMemoryAccount {
   /** How often the provider was called. */
   calls(operation: ProviderOperation): number {
     return this.#calls.get(operation) ?? 0;
+  }
+
+  /** Everything that ever was, in order of its making; what lands later too. */
+  all(): readonly MarketInstance[] {
+    return this.#instances;
   }
 
   /** The truth, whatever lists say: what exists now, in order of its making. */

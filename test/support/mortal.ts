@@ -11,6 +11,8 @@ export interface Life {
   end(): void;
   /** What a test makes the process wait for after each write that was carried out: a pause of the whole machine, say. */
   hold: (() => Promise<void>) | undefined;
+  /** While it is frozen, as by SIGSTOP, it asks nothing and hears nothing; what it has sent goes on. */
+  frozen: Promise<void> | undefined;
   /** The same, counted as busy for as long as the work lasts. */
   during<Result>(work: () => Promise<Result>): Promise<Result>;
   /** The outcome, which never reaches a process that has died meanwhile. */
@@ -22,14 +24,16 @@ export function createLife(): Life {
   let busy = 0;
 
   async function whileAlive<Result>(work: () => Promise<Result>): Promise<Result> {
+    if (life.frozen) await life.frozen;
     if (!alive) return new Promise<Result>(() => {}); // the dead ask nothing
     const [outcome] = await Promise.allSettled([work()]);
+    if (life.frozen) await life.frozen;
     if (!alive) return new Promise<Result>(() => {}); // and hear nothing
     if (outcome.status === 'rejected') throw outcome.reason;
     return outcome.value;
   }
 
-  return {
+  const life: Life = {
     get alive() {
       return alive;
     },
@@ -40,6 +44,7 @@ export function createLife(): Life {
       alive = false;
     },
     hold: undefined,
+    frozen: undefined,
     whileAlive,
     during: (work) =>
       whileAlive(async () => {
@@ -51,6 +56,7 @@ export function createLife(): Life {
         }
       }),
   };
+  return life;
 }
 
 /** The database as a process sees it that may die: what it has sent is carried out, but it does not hear of it any more. */

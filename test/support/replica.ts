@@ -14,10 +14,12 @@ import { createTaskPool, type TaskPool } from '../../src/controllers/task-pool.t
 import { createTerminationController } from '../../src/controllers/termination.ts';
 import { createVerificationController } from '../../src/controllers/verification.ts';
 import { DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from '../../src/core/duration.ts';
+import type { Clock } from '../../src/core/clock.ts';
 import type { Envelope } from '../../src/core/envelope.ts';
 import type { Ids } from '../../src/core/ids.ts';
 import { seededRandom } from '../../src/core/random.ts';
-import { createSteadyClock, type SteadyClock } from '../../src/core/steady-clock.ts';
+import { createSteadyClock, type ClockWitness, type SteadyClock } from '../../src/core/steady-clock.ts';
+import type { Log } from '../../src/core/log.ts';
 import type { MicroUsd } from '../../src/core/money.ts';
 import { createCostRepository, type CostRepository } from '../../src/costs/cost-repository.ts';
 import { createLeaseRepository, type LeaseRepository } from '../../src/db/lease-repository.ts';
@@ -44,8 +46,6 @@ import type { Sampler } from '../../src/ssh/sampler.ts';
 import type { SshVerifier } from '../../src/ssh/verifier.ts';
 import { createTunnelPortRepository } from '../../src/tunnel/tunnel-port-repository.ts';
 import { createTunnelPortsController } from '../../src/tunnel/tunnel-ports.ts';
-import type { FakeClock } from './fake-clock.ts';
-import type { RecordingLog } from './log.ts';
 import { createLife, mortalClock, mortalProvider, mortalStore, type Life } from './mortal.ts';
 import { createPaperTunnels, type PaperTunnels } from './paper-tunnels.ts';
 
@@ -70,6 +70,8 @@ export interface WorldSettings {
   readonly slowestKnockMs: number;
   readonly offerBackOffMs: number;
   readonly clockSettleMs: number;
+  /** How often the clocks are compared. */
+  readonly clockTickMs: number;
   /** Replicas on one SQLite file, which the product forbids: leases then decide, as they do on PostgreSQL. */
   readonly sharedSqlite: boolean;
   readonly tunnelPorts: PortRange;
@@ -94,6 +96,7 @@ export const WORLD_SETTINGS: WorldSettings = {
   slowestKnockMs: 15 * SECOND_MS,
   offerBackOffMs: 5 * MINUTE_MS,
   clockSettleMs: 10 * MINUTE_MS,
+  clockTickMs: 2 * SECOND_MS,
   sharedSqlite: false,
   tunnelPorts: { first: 22_000, last: 22_099 },
   activations: true,
@@ -101,10 +104,12 @@ export const WORLD_SETTINGS: WorldSettings = {
 
 export interface ReplicaDeps {
   readonly store: Store;
-  readonly clock: FakeClock;
+  readonly clock: Clock;
+  /** The database's clock, where the machine's own may jump. */
+  readonly witness?: ClockWitness;
   readonly ids: Ids;
   readonly envelope: Envelope;
-  readonly log: RecordingLog;
+  readonly log: Log;
   readonly deploymentId: DeploymentId;
   /** Bare providers. */
   readonly providers: readonly Provider[];
@@ -113,6 +118,8 @@ export interface ReplicaDeps {
   readonly realSsh: boolean;
   readonly settings: WorldSettings;
   readonly seed: number;
+  /** Handed in by who wants to end it from its first moment on. */
+  readonly life?: Life;
 }
 
 /** One broker process of a test's world: the product's own parts over the world's database and providers. */
@@ -150,11 +157,15 @@ export interface Replica {
 
 export async function createReplica(deps: ReplicaDeps): Promise<Replica> {
   const { ids, envelope, log, deploymentId, settings } = deps;
-  const life = createLife();
+  const life = deps.life ?? createLife();
   const store = mortalStore(deps.store, life);
   const random = seededRandom(deps.seed);
-  // without a witness: a real database's clock knows nothing of a test's time
-  const clock = createSteadyClock({ clock: mortalClock(deps.clock, life), settleMs: settings.clockSettleMs });
+  // without a witness unless the test has one: a real database's clock knows nothing of a test's time
+  const clock = createSteadyClock({
+    clock: mortalClock(deps.clock, life),
+    settleMs: settings.clockSettleMs,
+    ...(deps.witness ? { witness: deps.witness } : {}),
+  });
   const counts = { orphans: 0, destroysFailed: 0, knocksFailed: 0, proofs: 0, costMicros: 0 };
   const providers = new Map(
     deps.providers.map((bare) => {
@@ -237,6 +248,7 @@ export async function createReplica(deps: ReplicaDeps): Promise<Replica> {
     costAccrued: (_provider: ProviderId, micros: MicroUsd) => void (counts.costMicros += micros),
   };
   const leases = createLeaseRepository(store);
+  const isExclusive = store.dialect === 'sqlite' && !settings.sharedSqlite;
   const offerRefresh = createOfferRefreshController({
     ...shared,
     book,
@@ -248,7 +260,7 @@ export async function createReplica(deps: ReplicaDeps): Promise<Replica> {
       callTimeoutMs,
       backOffMs: settings.offerBackOffMs,
       holder: `replica-${deps.seed}`,
-      exclusive: store.dialect === 'sqlite' && !settings.sharedSqlite,
+      exclusive: isExclusive,
     },
   });
   const controllers: Controller[] = [
@@ -261,7 +273,7 @@ export async function createReplica(deps: ReplicaDeps): Promise<Replica> {
       settings: {
         periodMs,
         createFenceMs: settings.createFenceMs,
-        exclusive: store.dialect === 'sqlite',
+        exclusive: isExclusive,
         priceTolerancePercent: 5,
       },
     }),
@@ -306,12 +318,12 @@ export async function createReplica(deps: ReplicaDeps): Promise<Replica> {
       settings: {
         range: settings.tunnelPorts,
         publicHost: 'broker.example',
-        exclusive: store.dialect === 'sqlite',
+        exclusive: isExclusive,
       },
     }),
     {
       name: 'clock.steadiness',
-      periodMs: 2 * SECOND_MS,
+      periodMs: settings.clockTickMs,
       async reconcile() {
         await clock.tick();
         return { examined: 1, changed: 0, failed: 0 };

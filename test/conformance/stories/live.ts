@@ -121,7 +121,7 @@ export const liveStories: readonly Story[] = [
         await costs.segmentsIn({ from: midnight, until: midnight + 24 * 60 * MINUTE_MS }),
       ];
       assert.ok(days.every((segments) => segments.every(({ sequence }) => all.some((each) => each.sequence === sequence))));
-      assert.ok(isStopReason(ended.reason ?? ''));
+      world.sure(isStopReason(ended.reason ?? ''), `it should end as wished, not for ${ended.reason}`); // a machine may have died before
     },
   },
   {

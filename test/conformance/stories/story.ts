@@ -74,6 +74,8 @@ export interface StoryMarket {
   readonly spendQuota?: () => void;
   /** The vendor's word of an end proves nothing, so that an instance costs by our books for as long as its end is not known. */
   readonly provesEndsLate?: boolean;
+  /** The most, as a share, by which its price moves between the offer and the create without its ever telling. */
+  readonly untoldPriceShare?: number;
   /** Calls that the vendor itself found too frequent. */
   tooFrequent(): readonly string[];
   close(): Promise<void>;

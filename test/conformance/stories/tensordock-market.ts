@@ -30,6 +30,8 @@ const ODD_ANSWERS = [
 ] as const;
 
 const OFFERS = 30;
+/** As far as its prices move in the half minute between a list and a create. */
+const MOST_DRIFT = 0.1;
 
 /** The emulated TensorDock, read by the roulette; each story's market is another one. */
 export const openTensorDockMarket: OpenMarket = async ({ clock, seed, mood }) => {
@@ -55,6 +57,7 @@ export const openTensorDockMarket: OpenMarket = async ({ clock, seed, mood }) =>
         ...(closedAt === undefined ? {} : { closedAt }),
         micros: fromUsd(totalUsd.toFixed(9)),
       })),
+    ...(knobs.everyOptionalNull && knobs.priceDriftPerMinute > 0 ? { untoldPriceShare: MOST_DRIFT } : {}),
     troubles: [...troubles.keys()],
     trouble: (...wanted) => emulator.setKnobs({ ...knobs, ...Object.assign({}, ...wanted.map((each) => troubles.get(each))) }),
     makeInSpite: (how) => nextCreate(how === 'told' ? 'unexpected-error-created' : 'empty-id'),

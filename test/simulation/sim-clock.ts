@@ -1,0 +1,44 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { FakeClock } from '../support/fake-clock.ts';
+import type { Clock } from '../../src/core/clock.ts';
+
+/** Turns of the event loop in which nothing may be under way before time goes on. */
+const QUIET_TURNS = 2;
+const MOST_TURNS = 50_000;
+
+/** The time of a world. It goes on when everything that does not wait for time has come to rest; the only real waits are those for SQLite's write queue. */
+export class SimClock extends FakeClock {
+  /** How much is under way that does not wait for this clock. */
+  readonly busy: (() => number)[] = [];
+
+  override async settle(): Promise<void> {
+    for (let turn = 0, quiet = 0; quiet < QUIET_TURNS; turn += 1) {
+      if (turn > MOST_TURNS) throw new Error('the world does not come to rest: something goes round without time passing');
+      await nextTurn();
+      quiet = this.busy.some((busy) => busy() > 0) ? 0 : quiet + 1;
+    }
+  }
+}
+
+/** The clock of one machine: its wall clock may stand wrong. */
+export interface MachineClock extends Clock {
+  jump(ms: number): void;
+  /** As a machine's time service does. */
+  setRight(): void;
+}
+
+export function machineClock(clock: Clock): MachineClock {
+  let offMs = 0;
+  return {
+    now: () => clock.now() + offMs,
+    monotonicMs: () => clock.monotonicMs(),
+    sleep: (ms, signal) => clock.sleep(ms, signal),
+    timeoutSignal: (ms, parent) => clock.timeoutSignal(ms, parent),
+    jump: (ms) => {
+      offMs += Math.round(ms);
+    },
+    setRight: () => {
+      offMs = 0;
+    },
+  };
+}
