@@ -88,19 +88,22 @@ describe('the bill of an attempt', () => {
     expect(story.segments.at(-1)).toMatchObject({ toAt: lastSeenAt });
   });
 
-  it('REL-C16: what came back after it was gone is the operator’s, from when it was believed gone until the destroy that ended it', () => {
+  it.each([
+    { by: 'list', since: 'it is listed again, since lists are late', gapMs: HOUR_MS },
+    { by: 'get', since: 'it was believed gone, since its id was never free', gapMs: 0 },
+  ] as const)('REL-C16: what came back after it was gone, seen by $by, is the operator’s from when $since', ({ by, gapMs }) => {
     const story = storyAt('gone');
-    const goneAt = story.attempt().goneAcceptedAt;
+    const goneAt = story.attempt().goneAcceptedAt ?? 0;
     const firstSegments = story.segments.length;
 
     story
-      .wait(HOUR_MS)
-      .tell({ kind: 'seen', ordinal: 1, by: 'list', instance: anInstance('running') })
+      .wait(story.now < goneAt ? 0 : goneAt + HOUR_MS - story.now)
+      .tell({ kind: 'seen', ordinal: 1, by, instance: anInstance('running') })
       .wait(MINUTE_MS)
       .tell({ kind: 'destroy_answered', ordinal: 1, result: 'gone' });
 
     expect(story.segments.slice(firstSegments)).toEqual([
-      expect.objectContaining({ payer: 'operator', fromAt: goneAt, toAt: story.now }),
+      expect.objectContaining({ payer: 'operator', fromAt: goneAt + gapMs, toAt: goneAt + HOUR_MS + MINUTE_MS }),
     ]);
   });
 
@@ -108,7 +111,7 @@ describe('the bill of an attempt', () => {
     const story = storyAt('gone').wait(HOUR_MS);
     const createdAt = story.now - 5 * MINUTE_MS;
 
-    story.tell({ kind: 'seen', ordinal: 1, by: 'list', instance: { ...anInstance('running'), createdAt } });
+    story.tell({ kind: 'seen', ordinal: 1, by: 'get', instance: { ...anInstance('running'), createdAt } });
 
     expect(story.segments.at(-1)).toMatchObject({ payer: 'operator', fromAt: createdAt, toAt: null });
   });

@@ -24,31 +24,26 @@ export function sight(draft: Draft, attempt: Attempt, fact: Extract<Fact, { kind
   if (whose === 'unrelated') return;
   const isOldNews = askedAt !== undefined && attempt.goneAcceptedAt !== null && askedAt <= attempt.goneAcceptedAt;
   if (isOldNews) return;
-  seen(draft, attempt, instance, rules);
+  seen(draft, attempt, instance, rules, by === 'get' ? 'found by its id' : 'found');
 }
 
-type FirstSight = 'answered' | 'found';
+/** How it came to be seen: as the answer to its create, by a list, or by its id. */
+type Sighting = 'answered' | 'found' | 'found by its id';
 
 /** An instance that is surely the attempt's own. */
-export function seen(
-  draft: Draft,
-  attempt: Attempt,
-  instance: Instance,
-  rules: StepRules,
-  firstSight: FirstSight = 'found',
-): void {
+export function seen(draft: Draft, attempt: Attempt, instance: Instance, rules: StepRules, sighting: Sighting = 'found'): void {
   if (isTwin(attempt, instance)) return;
   switch (attempt.state) {
     case 'intent':
     case 'unknown':
-      return adopt(draft, attempt, instance, rules, firstSight);
+      return adopt(draft, attempt, instance, rules, sighting);
     case 'live':
       return observe(draft, attempt, instance, rules);
     case 'destroying':
       return stillThere(draft, attempt, instance, rules);
     case 'verifying':
     case 'gone':
-      return reappeared(draft, attempt, instance, rules);
+      return reappeared(draft, attempt, instance, rules, sighting);
     default:
       return assertNever(attempt.state, 'attempt state');
   }
@@ -80,10 +75,10 @@ export function isTwin(attempt: Pick<Attempt, 'state' | 'instanceId'>, instance:
   );
 }
 
-function adopt(draft: Draft, attempt: Attempt, instance: Instance, rules: StepRules, firstSight: FirstSight): void {
+function adopt(draft: Draft, attempt: Attempt, instance: Instance, rules: StepRules, sighting: Sighting): void {
   const { session, now } = draft;
   const billing = rules.billingOf(attempt.provider);
-  const madeAt = madeBetween(attempt.intentAt, instance.createdAt ?? (firstSight === 'answered' ? now : undefined), now);
+  const madeAt = madeBetween(attempt.intentAt, instance.createdAt ?? (sighting === 'answered' ? now : undefined), now);
   setAttempt(draft, attempt, {
     state: 'live',
     instanceId: instance.id,
@@ -103,7 +98,7 @@ function adopt(draft: Draft, attempt: Attempt, instance: Instance, rules: StepRu
   enterPhase(draft, 'booting', now + bootTimeoutMs(draft, rules));
   if (failIfTooDear(draft, attempt, rate)) return;
   // found dead behind a create that nobody answered: the create did not work, which says nothing of the offer
-  if (firstSight === 'found' && instance.state === 'failed' && instance.fault === undefined)
+  if (sighting !== 'answered' && instance.state === 'failed' && instance.fault === undefined)
     return attemptFailed(draft, attempt, 'create_lost', `what the create left behind has failed: ${instance.reason}`);
   failIfDead(draft, attempt, instance);
 }
@@ -202,10 +197,13 @@ function billedUntil({ intentAt, destroyRequestedAt, goneAcceptedAt, goneVerifie
   return isOfThisEnd ? goneAcceptedAt : (goneVerifiedAt ?? now);
 }
 
-/** It was gone, and is there: it has cost money all along, the operator's. It is destroyed again. The session's status stays what it was. */
-function reappeared(draft: Draft, attempt: Attempt, instance: Instance, rules: StepRules): void {
+/**
+ * It was gone, and is there: destroyed again, at the operator's cost. The session's status stays what it was. Who answers to its id has been there
+ * all along, and has cost money; what a list shows may be the list's own past (REL-B8), and costs from now on.
+ */
+function reappeared(draft: Draft, attempt: Attempt, instance: Instance, rules: StepRules, sighting: Sighting): void {
   const { session, now } = draft;
-  const unbilledSince = madeBetween(billedUntil(attempt, now), instance.createdAt, now);
+  const unbilledSince = sighting === 'found by its id' ? madeBetween(billedUntil(attempt, now), instance.createdAt, now) : now;
   setAttempt(draft, attempt, {
     instanceId: instance.id,
     goneAcceptedAt: attempt.goneAcceptedAt ?? now,

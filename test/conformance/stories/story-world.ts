@@ -236,7 +236,11 @@ export async function openStoryWorld({ seed, mood, billedUnseen, blindMs }: Orde
     const real = books.reduce((sum, { micros }) => sum + micros, 0);
     const unseenMs = Math.max(
       blindMs,
-      mood === 'calm' ? (billedUnseen ? LISTS_MS : LOOKS_MS) : LISTS_MS + longestBlindness(session.createdAt),
+      mood === 'calm'
+        ? billedUnseen
+          ? LISTS_MS
+          : LOOKS_MS
+        : LISTS_MS + longestBlindness(session.createdAt) + (market.silenceMs ?? 0),
     );
     const perHour = attempts.reduce((sum, { priceMicrosPerHour }) => sum + priceMicrosPerHour, 0);
     const tolerance = real * (COST_TOLERANCE + (market.untoldPriceShare ?? 0)) + (perHour * unseenMs) / HOUR_MS;

@@ -76,6 +76,8 @@ export interface StoryMarket {
   readonly provesEndsLate?: boolean;
   /** The most, as a share, by which its price moves between the offer and the create without its ever telling. */
   readonly untoldPriceShare?: number;
+  /** The longest time in which a machine that does not answer is billed as if it ran: nobody knows whether it does. */
+  readonly silenceMs?: number;
   /** Calls that the vendor itself found too frequent. */
   tooFrequent(): readonly string[];
   close(): Promise<void>;

@@ -1,4 +1,4 @@
-import { HOUR_MS } from '../../../src/core/duration.ts';
+import { HOUR_MS, MINUTE_MS } from '../../../src/core/duration.ts';
 import { fromUsd } from '../../../src/core/money.ts';
 import { instanceId } from '../../../src/provider/ids.ts';
 import { Knobs, SCENARIOS } from '../../emulators/vastai/knobs.ts';
@@ -39,6 +39,7 @@ export const openVastMarket: OpenMarket = async ({ clock, seed, mood }) => {
         ...(closedAt === undefined ? {} : { closedAt }),
         micros: fromUsd(gpuUsd + diskUsd),
       })),
+    silenceMs: 10 * MINUTE_MS,
     troubles: [...troubles.keys()],
     trouble: (...wanted) => emulator.setKnobs({ ...knobs, ...Object.assign({}, ...wanted.map((each) => troubles.get(each))) }),
     makeInSpite: (how) =>
