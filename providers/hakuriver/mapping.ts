@@ -1,6 +1,6 @@
-import { describeCall } from '../../src/provider/calls.ts';
+import { createFailure } from '../../src/provider/failure.ts';
 import { providerId } from '../../src/provider/ids.ts';
-import { ProviderError, type ProviderErrorKind, type ProviderOperation } from '../../src/provider/provider-error.ts';
+import type { ProviderErrorKind, ProviderOperation } from '../../src/provider/provider-error.ts';
 import { RefusalBody, type TaskRow } from './schema.ts';
 
 export const HAKURIVER = providerId('hakuriver');
@@ -106,26 +106,7 @@ function applies({ statuses, says }: RefusalRule, said: Said): boolean {
   return says === undefined || says.test(said.detail);
 }
 
-export interface FailureInit {
-  readonly operation: ProviderOperation;
-  readonly kind: ProviderErrorKind;
-  /** What could not be done and why, without a word of theirs. */
-  readonly why: string;
-  readonly said?: Said;
-  readonly retryAfterMs?: number;
-  readonly cause?: unknown;
-}
-
-export function failure({ operation, kind, why, said, retryAfterMs, cause }: FailureInit): ProviderError {
-  return new ProviderError({
-    kind,
-    provider: HAKURIVER,
-    operation,
-    message: `${describeCall({ id: HAKURIVER }, operation)}: ${why}`,
-    ...(retryAfterMs !== undefined && { retryAfterMs: Math.ceil(retryAfterMs) }),
-    cause: cause ?? (said && new Error(`HTTP ${said.status}`)),
-  });
-}
+export const failure = createFailure(HAKURIVER, ({ status }: Said) => `HTTP ${status}`);
 
 // ---- the life of a VPS ----------------------------------------------------------------------------------------------------------
 

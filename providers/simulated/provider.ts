@@ -1,12 +1,12 @@
 import { SECOND_MS } from '../../src/core/duration.ts';
 import type { MicroUsd } from '../../src/core/money.ts';
-import { describeCall } from '../../src/provider/calls.ts';
 import type { Capabilities } from '../../src/provider/capabilities.ts';
+import { createFailure } from '../../src/provider/failure.ts';
 import { providerId } from '../../src/provider/ids.ts';
 import { priceWithDisk } from '../../src/provider/offer.ts';
 import type { Offer } from '../../src/provider/offer.ts';
 import { ProviderError } from '../../src/provider/provider-error.ts';
-import type { ProviderErrorKind, ProviderOperation } from '../../src/provider/provider-error.ts';
+import type { ProviderOperation } from '../../src/provider/provider-error.ts';
 import type { ProviderDeps } from '../../src/provider/provider-module.ts';
 import type { CallOptions, CreateRequest, Provider } from '../../src/provider/provider.ts';
 import { parseAuthorizedKeys } from './authorized-keys.ts';
@@ -21,6 +21,8 @@ import type { FoundOffer } from './market.ts';
 import { LOGIN_USER } from './ssh-server.ts';
 
 export const SIMULATED = providerId('simulated');
+
+const failure = createFailure(SIMULATED);
 
 const SLOW_BOOT_FACTOR = 10;
 const LATE_MS = 5 * SECOND_MS;
@@ -69,12 +71,18 @@ export async function createSimulatedProvider(environment: Environment, deps: Si
   /** What every call goes through before it does anything. */
   function begin(operation: ProviderOperation, { signal }: CallOptions): void {
     if (signal.aborted) {
-      throw failure(operation, 'unavailable', 'the call was cut short before it was sent', { cause: signal.reason });
+      throw failure({ operation, kind: 'unavailable', why: 'the call was cut short before it was sent', cause: signal.reason });
     }
     calls += 1;
-    if (dice('unavailable', calls)) throw failure(operation, 'unavailable', 'the simulated market is out of service');
+    if (dice('unavailable', calls))
+      throw failure({ operation, kind: 'unavailable', why: 'the simulated market is out of service' });
     if (dice('rate_limited', calls)) {
-      throw failure(operation, 'rate_limited', 'the simulated market was called too often', { retryAfterMs: RETRY_AFTER_MS });
+      throw failure({
+        operation,
+        kind: 'rate_limited',
+        why: 'the simulated market was called too often',
+        retryAfterMs: RETRY_AFTER_MS,
+      });
     }
   }
 
@@ -83,12 +91,21 @@ export async function createSimulatedProvider(environment: Environment, deps: Si
     try {
       await clock.sleep(ms, signal);
     } catch (cause) {
-      throw failure('CreateInstance', 'ambiguous', 'cut short before the answer came; it may have been created', { cause });
+      throw failure({
+        operation: 'CreateInstance',
+        kind: 'ambiguous',
+        why: 'cut short before the answer came; it may have been created',
+        cause,
+      });
     }
   }
 
   function lost(): ProviderError {
-    return failure('CreateInstance', 'ambiguous', 'the connection broke before the answer came; it may have been created');
+    return failure({
+      operation: 'CreateInstance',
+      kind: 'ambiguous',
+      why: 'the connection broke before the answer came; it may have been created',
+    });
   }
 
   /** What the market makes of a request: a host at a price, or why not. */
@@ -98,10 +115,14 @@ export async function createSimulatedProvider(environment: Environment, deps: Si
     if (dice('taken', creates)) takenUntil.set(found.host.index, clock.now() + TAKEN_FOR_MS);
     if (isUnavailable(found.host.index)) return gone(request.offer);
     const fault = faultIn(request, found.offer);
-    if (fault !== undefined) return failure('CreateInstance', 'rejected', fault);
+    if (fault !== undefined) return failure({ operation: 'CreateInstance', kind: 'rejected', why: fault });
     const priceMicrosPerHour = request.offer.interruptible ? bidPrice(request, found) : agreedPrice(request, found);
     if (priceMicrosPerHour === undefined) {
-      return failure('CreateInstance', 'capacity', `offer ${request.offer.id} now costs more than the most that may be paid`);
+      return failure({
+        operation: 'CreateInstance',
+        kind: 'capacity',
+        why: `offer ${request.offer.id} now costs more than the most that may be paid`,
+      });
     }
     return { host: found.host, priceMicrosPerHour };
   }
@@ -151,7 +172,11 @@ export async function createSimulatedProvider(environment: Environment, deps: Si
     async createInstance(request, options) {
       begin('CreateInstance', options);
       if (clock.monotonicMs() > request.notAfterMonotonicMs) {
-        throw failure('CreateInstance', 'unavailable', 'it was too late to send the call, so nothing was created');
+        throw failure({
+          operation: 'CreateInstance',
+          kind: 'unavailable',
+          why: 'it was too late to send the call, so nothing was created',
+        });
       }
       creates += 1;
       const verdict = consider(request);
@@ -167,7 +192,12 @@ export async function createSimulatedProvider(environment: Environment, deps: Si
       try {
         await instances.add(record);
       } catch (cause) {
-        throw failure('CreateInstance', 'ambiguous', 'the simulated market could not write its file', { cause });
+        throw failure({
+          operation: 'CreateInstance',
+          kind: 'ambiguous',
+          why: 'the simulated market could not write its file',
+          cause,
+        });
       }
       await answerAfter(createMs, options);
       const instance = instances.get(record.id);
@@ -190,7 +220,12 @@ export async function createSimulatedProvider(environment: Environment, deps: Si
       try {
         return await instances.destroy(id);
       } catch (cause) {
-        throw failure('DestroyInstance', 'unavailable', 'the simulated market could not write its file', { cause });
+        throw failure({
+          operation: 'DestroyInstance',
+          kind: 'unavailable',
+          why: 'the simulated market could not write its file',
+          cause,
+        });
       }
     },
 
@@ -245,20 +280,5 @@ function bidPrice(request: CreateRequest, found: FoundOffer): MicroUsd | undefin
 }
 
 function gone(offer: Offer): ProviderError {
-  return failure('CreateInstance', 'capacity', `offer ${offer.id} is no longer available`);
-}
-
-function failure(
-  operation: ProviderOperation,
-  kind: ProviderErrorKind,
-  why: string,
-  more: { cause?: unknown; retryAfterMs?: number } = {},
-): ProviderError {
-  return new ProviderError({
-    kind,
-    provider: SIMULATED,
-    operation,
-    message: `${describeCall({ id: SIMULATED }, operation)}: ${why}`,
-    ...more,
-  });
+  return failure({ operation: 'CreateInstance', kind: 'capacity', why: `offer ${offer.id} is no longer available` });
 }

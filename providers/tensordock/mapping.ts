@@ -1,4 +1,4 @@
-import { describeCall } from '../../src/provider/calls.ts';
+import { createFailure } from '../../src/provider/failure.ts';
 import type { HttpAnswer } from '../../src/provider/http-client.ts';
 import { providerId } from '../../src/provider/ids.ts';
 import type { InstanceState } from '../../src/provider/instance.ts';
@@ -188,26 +188,10 @@ function isSuccess(status: number): boolean {
   return status >= 200 && status < 300;
 }
 
-export interface FailureInit {
-  readonly operation: ProviderOperation;
-  readonly kind: ProviderErrorKind;
-  /** What could not be done and why, without a word of theirs. */
-  readonly why: string;
-  readonly said?: Said;
-  readonly retryAfterMs?: number;
-  readonly cause?: unknown;
-}
-
-export function failure({ operation, kind, why, said, retryAfterMs, cause }: FailureInit): ProviderError {
-  return new ProviderError({
-    kind,
-    provider: TENSORDOCK,
-    operation,
-    message: `${describeCall({ id: TENSORDOCK }, operation)}: ${why}`,
-    ...(retryAfterMs !== undefined && { retryAfterMs: Math.ceil(retryAfterMs) }),
-    cause: cause ?? (said && new Error(`HTTP ${said.status}${said.isHidden ? ' in a body of success' : ''}`)),
-  });
-}
+export const failure = createFailure(
+  TENSORDOCK,
+  ({ status, isHidden }: Said) => `HTTP ${status}${isHidden ? ' in a body of success' : ''}`,
+);
 
 /** The error for an answer that is no success; `otherwise` is what it means when no rule knows its words. */
 export function refused(

@@ -1,9 +1,9 @@
 import { plainLine } from '../../src/core/text.ts';
-import { describeCall } from '../../src/provider/calls.ts';
+import { createFailure } from '../../src/provider/failure.ts';
 import type { HttpAnswer } from '../../src/provider/http-client.ts';
 import { providerId } from '../../src/provider/ids.ts';
 import type { InstanceState } from '../../src/provider/instance.ts';
-import { ProviderError, type ProviderErrorKind, type ProviderOperation } from '../../src/provider/provider-error.ts';
+import type { ProviderErrorKind, ProviderOperation } from '../../src/provider/provider-error.ts';
 import { RefusalBody, type InstanceRecord } from './schema.ts';
 
 export const VASTAI = providerId('vastai');
@@ -188,26 +188,7 @@ function applies({ statuses, says, body }: RefusalRule, said: Said): boolean {
   return says === undefined || says.test(said.words);
 }
 
-export interface FailureInit {
-  readonly operation: ProviderOperation;
-  readonly kind: ProviderErrorKind;
-  /** What could not be done and why, without a word of theirs. */
-  readonly why: string;
-  readonly said?: Said;
-  readonly retryAfterMs?: number;
-  readonly cause?: unknown;
-}
-
-export function failure({ operation, kind, why, said, retryAfterMs, cause }: FailureInit): ProviderError {
-  return new ProviderError({
-    kind,
-    provider: VASTAI,
-    operation,
-    message: `${describeCall({ id: VASTAI }, operation)}: ${why}`,
-    ...(retryAfterMs !== undefined && { retryAfterMs: Math.ceil(retryAfterMs) }),
-    cause: cause ?? (said && new Error(`HTTP ${said.status} ${said.code}`.trim())),
-  });
-}
+export const failure = createFailure(VASTAI, ({ status, code }: Said) => `HTTP ${status} ${code}`.trim());
 
 // ---- the life of an instance ----------------------------------------------------------------------------------------------------
 
