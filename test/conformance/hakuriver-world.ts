@@ -7,19 +7,24 @@ import { hakuriver } from '../../providers/hakuriver/index.ts';
 import { systemClock } from '../../src/core/clock.ts';
 import { seededRandom } from '../../src/core/random.ts';
 import { instanceId } from '../../src/provider/ids.ts';
-import type { MachinePool } from '../../src/provider/machine-pool.ts';
 import type { Provider } from '../../src/provider/provider.ts';
 import type { ProviderOperation } from '../../src/provider/provider-error.ts';
 import type { FaultInput } from '../emulators/kit/fault.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { recordingLog, type RecordingLog } from '../support/log.ts';
-import { aTag } from '../support/provider-calls.ts';
+import {
+  countTags,
+  createWorldTime,
+  misbehaviour,
+  noMachinesAt,
+  plantsForeign,
+  UNTIL_HEALED,
+  type Refusals,
+} from './emulated-vendor.ts';
 import { watchTraffic, type Traffic } from './traffic.ts';
-import type { AccountControls, AccountFault, ConformanceWorld } from './world.ts';
+import type { AccountControls, ConformanceWorld } from './world.ts';
 
 const MINUTE_MS = 60_000;
-const UNTIL_HEALED = 1_000_000;
-const PAGE = '<html><body>Please enable JavaScript.</body></html>';
 /** Their list has no pages; so many strangers are planted to see that all are shown. */
 const MANY = 6;
 /** A connection on loopback is there at once, or refused. */
@@ -68,16 +73,16 @@ export async function makeHakuWorld({
     ...(token !== undefined && { HAKURIVER_TOKEN: token }),
     ...environment,
   });
-  const deps = { clock, random: seededRandom(options.seed), log, dataFolder: 'none', machinePool: noMachines };
+  const machinePool = noMachinesAt('HakuRiver');
+  const deps = { clock, random: seededRandom(options.seed), log, dataFolder: 'none', machinePool };
   const restarted = () => hakuriver.create(variables, deps);
   const provider = await restarted();
-  let tags = 0;
-  let foreign = 0;
 
   async function untilQuiet(): Promise<void> {
     do await traffic.untilQuiet();
     while (await dials.settle());
   }
+  const { advance } = createWorldTime({ clock, untilQuiet });
 
   return {
     emulator,
@@ -86,28 +91,13 @@ export async function makeHakuWorld({
     traffic: { ...traffic, busy: () => traffic.busy() + dials.opening() },
     log,
     restarted,
-    async advance(ms) {
-      await clock.settle();
-      await untilQuiet();
-      for (let left = ms; left > 0;) {
-        // whole milliseconds, since a step that rounding swallows would be taken for ever
-        const step = Math.min(left, Math.max(1, Math.ceil(clock.nextWakeInMs ?? left)));
-        await clock.advance(step);
-        await untilQuiet();
-        left -= step;
-      }
-    },
-    newTag: () => aTag((tags += 1)),
+    advance,
+    newTag: countTags(),
     unknownId: instanceId('1'),
     secrets: token === undefined ? [] : [token],
     limits: { answerMs: 2 * MINUTE_MS, bootMs: 5 * MINUTE_MS, goneMs: 15 * MINUTE_MS, listLagMs: 0 },
     controls: {
-      async plantForeign() {
-        foreign += 1;
-        const tag = foreign % 2 === 0 ? undefined : aTag(foreign, { deployment: 'other' });
-        const id = instanceId(await emulator.plant(tag === undefined ? {} : { tag }));
-        return tag === undefined ? { id } : { id, tag };
-      },
+      plantForeign: plantsForeign((tag) => emulator.plant(tag === undefined ? {} : { tag })),
       pageSize: MANY,
       async takeOffer({ machineId = '' }) {
         emulator.occupy(machineId);
@@ -129,7 +119,9 @@ export async function makeHakuWorld({
 function faultControls(emulator: HakuRiverEmulator): AccountControls {
   return {
     fault(operation, fault, times = UNTIL_HEALED) {
-      for (const call of CALLS[operation] ?? []) emulator.injectFault({ ...call, ...misbehaviour(operation, fault), times });
+      if (fault === 'funds') throw new Error('nobody pays at a cluster of HakuRiver');
+      for (const call of CALLS[operation] ?? [])
+        emulator.injectFault({ ...call, ...misbehaviour(operation, { fault, refusals: REFUSALS }), times });
     },
     heal: () => emulator.clearFaults(),
   };
@@ -145,32 +137,17 @@ const CALLS: Readonly<Partial<Record<ProviderOperation, readonly Pick<FaultInput
   GetInstanceStatus: [{ method: 'GET', path: '^(/api)?/status/' }],
   Check: [{ method: 'GET', path: '^(/api)?/vps/status$' }],
 };
-const WRITES: ReadonlySet<ProviderOperation> = new Set(['CreateInstance', 'DestroyInstance']);
+const REFUSALS: Refusals = {
+  capacity: refusal(
+    503,
+    "Failed to schedule task for any target. Failures: [{'target': 'x', 'reason': 'Node status is offline'}]",
+  ),
+  rate_limited: refusal(429, 'Too Many Requests'),
+  auth: refusal(401, 'Authentication required'),
+};
 
-function misbehaviour(operation: ProviderOperation, fault: AccountFault): FaultInput {
-  const refusal = (status: number, detail: string): FaultInput => ({ kind: 'status-before', status, json: { detail } });
-  switch (fault) {
-    case 'capacity':
-      return refusal(
-        503,
-        "Failed to schedule task for any target. Failures: [{'target': 'x', 'reason': 'Node status is offline'}]",
-      );
-    case 'rate_limited':
-      return refusal(429, 'Too Many Requests');
-    case 'unavailable':
-      return { kind: 'status-before' };
-    case 'auth':
-      return refusal(401, 'Authentication required');
-    case 'funds':
-      throw new Error('nobody pays at a cluster of HakuRiver');
-    case 'unreadable':
-      // half an answer to a write would mean that it was carried out
-      return WRITES.has(operation) ? { kind: 'status-before', status: 200, text: PAGE } : { kind: 'half' };
-    case 'lost answer':
-      return { kind: 'reset-after' };
-    case 'no answer':
-      return { kind: 'silence-after' };
-  }
+function refusal(status: number, detail: string): FaultInput {
+  return { kind: 'status-before', status, json: { detail } };
 }
 
 /** The connections that are being opened in this process, whoever opens them. */
@@ -199,13 +176,3 @@ function watchDials() {
     stopWatching: () => unsubscribe('net.client.socket', begin),
   };
 }
-
-const refuse = () => Promise.reject(new Error('HakuRiver has no machines of ours'));
-const noMachines: MachinePool = {
-  listSlots: refuse,
-  start: refuse,
-  get: refuse,
-  list: refuse,
-  stop: refuse,
-  preflight: refuse,
-};

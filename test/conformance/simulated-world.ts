@@ -6,9 +6,9 @@ import { simulated } from '../../providers/simulated/index.ts';
 import { systemClock } from '../../src/core/clock.ts';
 import { seededRandom } from '../../src/core/random.ts';
 import { instanceId } from '../../src/provider/ids.ts';
-import type { MachinePool } from '../../src/provider/machine-pool.ts';
 import { recordingLog } from '../support/log.ts';
 import { aCreateRequest, aTag, uncancelled } from '../support/provider-calls.ts';
+import { countTags, noMachinesAt } from './emulated-vendor.ts';
 import { destroyLeftovers } from './run-check.ts';
 import type { AccountControls, ConformanceWorld } from './world.ts';
 
@@ -34,9 +34,8 @@ export async function makeSimulatedWorld({ variables, controls }: SimulatedWorld
     random: seededRandom(1),
     log: recordingLog(),
     dataFolder,
-    machinePool: noMachines,
+    machinePool: noMachinesAt('the simulated market'),
   });
-  let tags = 0;
   let foreign = 0;
   const rent = async (tag: ReturnType<typeof aTag>, wanted?: string) => {
     const { offers } = await provider.listOffers({}, uncancelled);
@@ -49,7 +48,7 @@ export async function makeSimulatedWorld({ variables, controls }: SimulatedWorld
     provider,
     clock: systemClock,
     advance: (ms) => delay(ms),
-    newTag: () => aTag((tags += 1)),
+    newTag: countTags(),
     unknownId: instanceId('sim-999999-00000000'),
     secrets: [],
     limits: { answerMs: 5_000, bootMs: 10_000, goneMs: 10_000, listLagMs: 0 },
@@ -76,13 +75,3 @@ export async function makeSimulatedWorld({ variables, controls }: SimulatedWorld
   };
   return world;
 }
-
-const refuse = () => Promise.reject(new Error('the simulated market has no machines'));
-const noMachines: MachinePool = {
-  listSlots: refuse,
-  start: refuse,
-  get: refuse,
-  list: refuse,
-  stop: refuse,
-  preflight: refuse,
-};

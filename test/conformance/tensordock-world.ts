@@ -3,22 +3,29 @@ import type { TensorDockEmulator, TensorDockEmulatorOptions } from '../../provid
 import { tensordock } from '../../providers/tensordock/index.ts';
 import { seededRandom } from '../../src/core/random.ts';
 import { instanceId } from '../../src/provider/ids.ts';
-import type { MachinePool } from '../../src/provider/machine-pool.ts';
 import type { ProviderOperation } from '../../src/provider/provider-error.ts';
 import type { FaultInput } from '../emulators/kit/fault.ts';
 import { Knobs } from '../emulators/tensordock/knobs.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { recordingLog } from '../support/log.ts';
-import { aTag } from '../support/provider-calls.ts';
+import {
+  assertNoneTooFrequent,
+  countTags,
+  createWorldTime,
+  foundTooFrequent,
+  misbehaviour,
+  noMachinesAt,
+  plantsForeign,
+  UNTIL_HEALED,
+  type Refusals,
+} from './emulated-vendor.ts';
 import { watchTraffic, type Traffic } from './traffic.ts';
 import type { AccountFault, ConformanceWorld } from './world.ts';
 
 const MINUTE_MS = 60_000;
 const CREDIT_USD = 100;
-const UNTIL_HEALED = 1_000_000;
 /** They have no pages; so many rows must come all the same. */
 const PAGE_ROWS = 25;
-const PAGE = '<html><body>Please enable JavaScript.</body></html>';
 
 type TensorDockWorldOptions = Pick<TensorDockEmulatorOptions, 'seed' | 'mode'> &
   Partial<Pick<TensorDockEmulatorOptions, 'roulette' | 'shapes' | 'knobs' | 'offers'>> & {
@@ -64,15 +71,11 @@ export async function makeTensorDockWorld({
     random: seededRandom(options.seed),
     log: recordingLog(),
     dataFolder: 'none',
-    machinePool: noMachines,
+    machinePool: noMachinesAt('TensorDock'),
   });
-  let tags = 0;
-  let foreign = 0;
 
-  const tooFrequent = () =>
-    emulator
-      .requests()
-      .flatMap(({ status, fault, method, path }) => (status === 429 && fault === undefined ? [`${method} ${path}`] : []));
+  const { advance } = createWorldTime({ clock, untilQuiet: () => traffic.untilQuiet() });
+  const tooFrequent = () => foundTooFrequent(emulator.requests());
 
   return {
     emulator,
@@ -80,28 +83,13 @@ export async function makeTensorDockWorld({
     clock,
     traffic,
     tooFrequent,
-    async advance(ms) {
-      await clock.settle();
-      await traffic.untilQuiet();
-      for (let left = ms; left > 0;) {
-        // whole milliseconds, since a step that rounding swallows would be taken for ever
-        const step = Math.min(left, Math.max(1, Math.ceil(clock.nextWakeInMs ?? left)));
-        await clock.advance(step);
-        await traffic.untilQuiet();
-        left -= step;
-      }
-    },
-    newTag: () => aTag((tags += 1)),
+    advance,
+    newTag: countTags(),
     unknownId: instanceId('00000000-0000-4000-8000-000000000000'),
     secrets: [emulator.apiToken, emulator.authorizationId],
     limits: { answerMs: 5 * MINUTE_MS, bootMs: 5 * MINUTE_MS, goneMs: 2 * MINUTE_MS + goneLagMs, listLagMs },
     controls: {
-      async plantForeign() {
-        foreign += 1;
-        const tag = foreign % 2 === 0 ? undefined : aTag(foreign, { deployment: 'other' });
-        const id = instanceId(await emulator.plant(tag ?? 'my training'));
-        return tag === undefined ? { id } : { id, tag };
-      },
+      plantForeign: plantsForeign((tag) => emulator.plant(tag ?? 'my training')),
       pageSize: PAGE_ROWS,
       async takeOffer({ providerOfferId }) {
         emulator.leaveGpus(modelOf(providerOfferId), 0);
@@ -125,7 +113,7 @@ export async function makeTensorDockWorld({
       const calls = tooFrequent();
       traffic.stopWatching();
       await emulator.close();
-      if (calls.length > 0) throw new Error(`the vendor found these calls too frequent: ${calls.join(', ')}`);
+      assertNoneTooFrequent(calls);
     },
   };
 }
@@ -157,39 +145,13 @@ const CALLS: Readonly<Record<ProviderOperation, readonly { readonly method: stri
 };
 const TOKEN_TEST = { method: 'POST', path: '/auth/test$' };
 
-const WRITES: ReadonlySet<ProviderOperation> = new Set(['CreateInstance', 'DestroyInstance']);
+const REFUSALS: Refusals = {
+  capacity: { kind: 'outcome', outcome: 'no-nodes' },
+  rate_limited: { kind: 'throttle' },
+  auth: { kind: 'status-before', status: 401, json: { error: 'Invalid API credentials' } },
+};
 
 function faultsOf(operation: ProviderOperation, fault: Exclude<AccountFault, 'funds'>): readonly FaultInput[] {
   const calls = fault === 'auth' && operation === 'CreateInstance' ? [...CALLS[operation], TOKEN_TEST] : CALLS[operation];
-  return calls.map((call) => ({ ...call, ...misbehaviour(operation, fault) }));
+  return calls.map((call) => ({ ...call, ...misbehaviour(operation, { fault, refusals: REFUSALS }) }));
 }
-
-function misbehaviour(operation: ProviderOperation, fault: Exclude<AccountFault, 'funds'>): FaultInput {
-  switch (fault) {
-    case 'capacity':
-      return { kind: 'outcome', outcome: 'no-nodes' };
-    case 'rate_limited':
-      return { kind: 'throttle' };
-    case 'unavailable':
-      return { kind: 'status-before' };
-    case 'auth':
-      return { kind: 'status-before', status: 401, json: { error: 'Invalid API credentials' } };
-    case 'unreadable':
-      // half an answer to a write would mean that it was carried out
-      return WRITES.has(operation) ? { kind: 'status-before', status: 200, text: PAGE } : { kind: 'half' };
-    case 'lost answer':
-      return { kind: 'reset-after' };
-    case 'no answer':
-      return { kind: 'silence-after' };
-  }
-}
-
-const refuse = () => Promise.reject(new Error('TensorDock has no machines of ours'));
-const noMachines: MachinePool = {
-  listSlots: refuse,
-  start: refuse,
-  get: refuse,
-  list: refuse,
-  stop: refuse,
-  preflight: refuse,
-};

@@ -3,13 +3,21 @@ import type { VastEmulator, VastEmulatorOptions } from '../../providers/vastai/e
 import { vastai } from '../../providers/vastai/index.ts';
 import { seededRandom } from '../../src/core/random.ts';
 import { instanceId } from '../../src/provider/ids.ts';
-import type { MachinePool } from '../../src/provider/machine-pool.ts';
 import type { ProviderOperation } from '../../src/provider/provider-error.ts';
 import type { FaultInput } from '../emulators/kit/fault.ts';
 import { Knobs } from '../emulators/vastai/knobs.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { recordingLog } from '../support/log.ts';
-import { aTag } from '../support/provider-calls.ts';
+import {
+  assertNoneTooFrequent,
+  countTags,
+  createWorldTime,
+  foundTooFrequent,
+  misbehaviour,
+  noMachinesAt,
+  plantsForeign,
+  UNTIL_HEALED,
+} from './emulated-vendor.ts';
 import { watchTraffic, type Traffic } from './traffic.ts';
 import type { AccountFault, ConformanceWorld } from './world.ts';
 
@@ -17,8 +25,6 @@ const MINUTE_MS = 60_000;
 const CREDIT_USD = 100;
 /** Rows of a page of their list. */
 const PAGE_ROWS = 25;
-const UNTIL_HEALED = 1_000_000;
-const PAGE = '<html><body>Please enable JavaScript.</body></html>';
 
 type VastWorldOptions = Pick<VastEmulatorOptions, 'seed' | 'mode'> &
   Partial<Pick<VastEmulatorOptions, 'roulette' | 'shapes' | 'knobs' | 'offers'>> & {
@@ -60,37 +66,13 @@ export async function makeVastWorld({
     random: seededRandom(options.seed),
     log,
     dataFolder: 'none',
-    machinePool: noMachines,
+    machinePool: noMachinesAt('Vast.ai'),
   });
-  let tags = 0;
-  let foreign = 0;
   let isQuotaSpent = false;
 
-  async function advance(ms: number): Promise<void> {
-    await clock.settle();
-    await traffic.untilQuiet();
-    for (let left = ms; left > 0;) {
-      // whole milliseconds, since a step that rounding swallows would be taken for ever
-      const step = Math.min(left, Math.max(1, Math.ceil(clock.nextWakeInMs ?? left)));
-      await clock.advance(step);
-      await traffic.untilQuiet();
-      left -= step;
-    }
-  }
+  const { advance, whileTimePasses } = createWorldTime({ clock, untilQuiet: () => traffic.untilQuiet() });
 
-  /** The answer to somebody else, who waits for the vendor as the adapter does. */
-  async function whileTimePasses(answer: Promise<Response>): Promise<Response> {
-    let isPending = true;
-    const done = answer.finally(() => (isPending = false));
-    while (isPending) await advance(1);
-    return done;
-  }
-
-  const tooFrequent = () =>
-    emulator.requests().flatMap(({ status, fault, method, path }) => {
-      const isTooFrequent = status === 429 && fault === undefined && !(isQuotaSpent && path === SEARCH);
-      return isTooFrequent ? [`${method} ${path}`] : [];
-    });
+  const tooFrequent = () => foundTooFrequent(emulator.requests().filter(({ path }) => !(isQuotaSpent && path === SEARCH)));
 
   return {
     emulator,
@@ -103,17 +85,12 @@ export async function makeVastWorld({
       emulator.setKnobs({ dailyRows: 0 });
     },
     advance,
-    newTag: () => aTag((tags += 1)),
+    newTag: countTags(),
     unknownId: instanceId('1'),
     secrets: [emulator.apiKey],
     limits: { answerMs: 2 * MINUTE_MS, bootMs: 5 * MINUTE_MS, goneMs: 2 * MINUTE_MS + goneLagMs, listLagMs },
     controls: {
-      async plantForeign() {
-        foreign += 1;
-        const tag = foreign % 2 === 0 ? undefined : aTag(foreign, { deployment: 'other' });
-        const id = instanceId(String(await emulator.plant(tag ?? null)));
-        return tag === undefined ? { id } : { id, tag };
-      },
+      plantForeign: plantsForeign((tag) => emulator.plant(tag ?? null)),
       pageSize: PAGE_ROWS,
       async takeOffer({ providerOfferId }) {
         const answer = await whileTimePasses(
@@ -145,7 +122,7 @@ export async function makeVastWorld({
       const calls = tooFrequent();
       traffic.stopWatching();
       await emulator.close();
-      if (calls.length > 0) throw new Error(`the vendor found these calls too frequent: ${calls.join(', ')}`);
+      assertNoneTooFrequent(calls);
     },
   };
 }
@@ -177,42 +154,20 @@ const CALLS: Readonly<
   DialSsh: [],
 };
 
-const WRITES: ReadonlySet<ProviderOperation> = new Set(['CreateInstance', 'DestroyInstance', 'AttachSSHKey', 'DetachSSHKey']);
-
 function faultsOf(operation: ProviderOperation, fault: Exclude<AccountFault, 'funds'>): readonly FaultInput[] {
-  return CALLS[operation].map(({ badKey, ...call }) => ({ ...call, ...misbehaviour(operation, fault, badKey) }));
+  return CALLS[operation].map(({ badKey, ...call }) => ({
+    ...call,
+    ...misbehaviour(operation, {
+      fault,
+      refusals: {
+        capacity: { kind: 'outcome', outcome: 'no-such-ask' },
+        rate_limited: { kind: 'throttle' },
+        auth: {
+          kind: 'status-before',
+          status: badKey,
+          json: { success: false, error: 'auth_error', msg: 'Invalid user key' },
+        },
+      },
+    }),
+  }));
 }
-
-function misbehaviour(operation: ProviderOperation, fault: Exclude<AccountFault, 'funds'>, badKey: number): FaultInput {
-  switch (fault) {
-    case 'capacity':
-      return { kind: 'outcome', outcome: 'no-such-ask' };
-    case 'rate_limited':
-      return { kind: 'throttle' };
-    case 'unavailable':
-      return { kind: 'status-before' };
-    case 'auth':
-      return {
-        kind: 'status-before',
-        status: badKey,
-        json: { success: false, error: 'auth_error', msg: 'Invalid user key' },
-      };
-    case 'unreadable':
-      // half an answer to a write would mean that it was carried out
-      return WRITES.has(operation) ? { kind: 'status-before', status: 200, text: PAGE } : { kind: 'half' };
-    case 'lost answer':
-      return { kind: 'reset-after' };
-    case 'no answer':
-      return { kind: 'silence-after' };
-  }
-}
-
-const refuse = () => Promise.reject(new Error('Vast.ai has no machines of ours'));
-const noMachines: MachinePool = {
-  listSlots: refuse,
-  start: refuse,
-  get: refuse,
-  list: refuse,
-  stop: refuse,
-  preflight: refuse,
-};
