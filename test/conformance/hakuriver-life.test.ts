@@ -106,7 +106,9 @@ describe.each(['P', 'K'] as const)('dialect %s: a session at HakuRiver', (dialec
       world.emulator.injectFault({ kind: 'outcome', outcome, path: '^(/submit|/api/vps/create)$' });
       const request = createRequest(world, await someOffer(world));
 
-      const outcomeOf = await settled(world, world.provider.createInstance(request, uncancelled), createLimitMs(world));
+      const outcomeOf = await settled(world, world.provider.createInstance(request, uncancelled), {
+        limitMs: createLimitMs(world),
+      });
 
       if ('value' in outcomeOf) {
         expect(outcomeOf.value).toMatchObject({ state: 'failed', tag: request.tag });
@@ -142,7 +144,7 @@ describe.each(['P', 'K'] as const)('dialect %s: a session at HakuRiver', (dialec
   it('HAKU-9.28: is ended by its machine when somebody killed it before it had started', async () => {
     const world = await aWorld({ dialect });
     const request = createRequest(world, await someOffer(world));
-    const creating = settled(world, world.provider.createInstance(request, uncancelled), createLimitMs(world));
+    const creating = settled(world, world.provider.createInstance(request, uncancelled), { limitMs: createLimitMs(world) });
     await world.advance(200);
     const [row] = (await listed(world)).filter(({ tag }) => tag === request.tag);
     if (row === undefined) throw new Error('the row is not there yet');

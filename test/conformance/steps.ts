@@ -11,11 +11,14 @@ import type { AccountControls, ConformanceWorld } from './world.ts';
 
 type World = Pick<ConformanceWorld, 'advance' | 'clock' | 'limits'>;
 
-/** The outcome of a call, while time passes; fails when there is none within `limitMs`. */
+/** The outcome of a call, while time passes, at most `stepMs` at once; fails when there is none within `limitMs`. */
 export async function settled<Result>(
   world: World,
   call: Promise<Result>,
-  limitMs = world.limits.answerMs,
+  {
+    limitMs = world.limits.answerMs,
+    stepMs: longestStepMs = 50,
+  }: { readonly limitMs?: number | undefined; readonly stepMs?: number | undefined } = {},
 ): Promise<{ readonly value: Result } | { readonly thrown: unknown }> {
   let outcome: { readonly value: Result } | { readonly thrown: unknown } | undefined;
   const done = call.then(
@@ -23,7 +26,7 @@ export async function settled<Result>(
     (thrown: unknown) => (outcome = { thrown }),
   );
   const until = world.clock.monotonicMs() + limitMs;
-  for (let stepMs = 0; !outcome && world.clock.monotonicMs() <= until; stepMs = Math.min(stepMs * 2 + 1, 50)) {
+  for (let stepMs = 0; !outcome && world.clock.monotonicMs() <= until; stepMs = Math.min(stepMs * 2 + 1, longestStepMs)) {
     await world.advance(stepMs);
   }
   assert.ok(outcome, `the provider gave no answer within ${limitMs} ms`);
@@ -32,14 +35,14 @@ export async function settled<Result>(
 
 /** The answer of a call that has to succeed. */
 export async function answer<Result>(world: World, call: Promise<Result>, limitMs?: number): Promise<Result> {
-  const outcome = await settled(world, call, limitMs);
+  const outcome = await settled(world, call, { limitMs });
   if ('thrown' in outcome) assert.fail(`the provider should have answered, but threw ${String(outcome.thrown)}`);
   return outcome.value;
 }
 
 /** The error of a call that has to fail. */
 export async function refusal(world: World, call: Promise<unknown>, limitMs?: number): Promise<unknown> {
-  const outcome = await settled(world, call, limitMs);
+  const outcome = await settled(world, call, { limitMs });
   if ('value' in outcome) assert.fail(`the provider should have thrown, but answered ${JSON.stringify(outcome.value)}`);
   return outcome.thrown;
 }

@@ -130,7 +130,7 @@ describe('templates of the emulated Vast.ai', () => {
     const outcome = await settled(
       world,
       world.provider.createInstance(createRequest(world, offer, { templateHashId }), uncancelled),
-      createLimitMs(world),
+      { limitMs: createLimitMs(world) },
     );
 
     expect(outcome).toMatchObject({ thrown: { kind, operation: 'CreateInstance', message: expect.stringContaining(why) } });

@@ -2,13 +2,11 @@ import { describe, expect, it } from 'vitest';
 import { generateSshKeyPair } from '../../src/core/openssh-key-pair.ts';
 import { seededRandom } from '../../src/core/random.ts';
 import { instanceId } from '../../src/provider/ids.ts';
-import type { Offer } from '../../src/provider/offer.ts';
-import { ProviderError } from '../../src/provider/provider-error.ts';
-import { Knobs, SCENARIOS, spinShapes } from '../emulators/vastai/knobs.ts';
+import { spinShapes } from '../emulators/vastai/knobs.ts';
 import { login } from '../emulators/vastai/test-client.ts';
 import { uncancelled } from '../support/provider-calls.ts';
 import { describeProvider } from './describe-provider.ts';
-import { answer, created, createRequest, eventually, got, settled } from './steps.ts';
+import { answer, created, eventually, got, settled } from './steps.ts';
 import { makeVastWorld } from './vastai-world.ts';
 import type { VastWorld } from './vastai-world.ts';
 
@@ -159,84 +157,4 @@ describe('a session at the emulated Vast.ai', () => {
     expect(await got(world, instance.id)).toMatchObject({ state: 'failed' });
     await world.close();
   });
-});
-
-/** Resets, pages, throttles and halves, hosts that die, words that nobody knows, and every answer late. */
-const STORM = Knobs.parse({
-  ...SCENARIOS['stress'],
-  goneBeforeCreateShare: 0.2,
-  dailyRows: 200_000,
-});
-
-it.each([1, 2, 3])('storm %i: tells no lie of an account in which everything goes wrong', { timeout: 30_000 }, async (seed) => {
-  const world = await makeVastWorld({ seed, mode: 'strict', roulette: true, knobs: STORM });
-  const { provider, emulator } = world;
-  const random = seededRandom(seed);
-  const pick = <T>(values: readonly T[]): T | undefined => values[Math.floor(random.next() * values.length)];
-  const alive = () => emulator.instances().filter(({ isAlive }) => isAlive);
-  const isAlive = (id: string) => alive().some((each) => String(each.id) === id);
-  const lies: string[] = [];
-  const done = { offers: 0, create: 0, list: 0, get: 0, destroy: 0 };
-  const made: string[] = [];
-  let offers: readonly Offer[] = [];
-
-  /** The value or the error of a call; whatever is no ProviderError is a lie in itself. */
-  const asked = async <T>(what: keyof typeof done, call: Promise<T>) => {
-    const outcome = await settled(world, call, 30 * 60_000);
-    if ('value' in outcome) {
-      done[what] += 1;
-      return { value: outcome.value };
-    }
-    if (!(outcome.thrown instanceof ProviderError)) throw outcome.thrown;
-    await world.advance(outcome.thrown.retryAfterMs ?? 0);
-    return { kind: outcome.thrown.kind };
-  };
-  const create = async () => {
-    const offer = pick(offers);
-    if (offer === undefined) return;
-    const request = createRequest(world, offer);
-    const outcome = await asked('create', provider.createInstance(request, uncancelled));
-    const living = alive().flatMap(({ id, label }) => (label === request.tag ? [String(id)] : []));
-    made.push(...living);
-    if ('value' in outcome && living.join() !== outcome.value.id) lies.push(`made ${living.join()}, said ${outcome.value.id}`);
-    const isOpen = 'kind' in outcome && (outcome.kind === 'ambiguous' || outcome.kind === 'protocol');
-    if ('kind' in outcome && !isOpen && living.length > 0) lies.push(`made ${living.join()}, said ${outcome.kind}`);
-  };
-  const list = async () => {
-    await world.advance(world.limits.listLagMs);
-    const before = alive().map(({ id }) => String(id));
-    const outcome = await asked('list', provider.listInstances(uncancelled));
-    if (!('value' in outcome)) return;
-    const shown = new Set<string>(outcome.value.map(({ id }) => id));
-    lies.push(...before.filter((id) => isAlive(id) && !shown.has(id)).map((id) => `${id} is not listed`));
-    lies.push(...outcome.value.flatMap(({ id, tag }) => (tag === undefined ? [`${id} is listed without its tag`] : [])));
-  };
-  const get = async () => {
-    const id = pick(made);
-    if (id === undefined) return;
-    const outcome = await asked('get', provider.getInstance(instanceId(id), uncancelled));
-    if ('value' in outcome && (outcome.value !== undefined) !== isAlive(id))
-      lies.push(`get says ${outcome.value?.state} of ${id}`);
-  };
-  const destroy = async () => {
-    const id = pick(made);
-    if (id === undefined) return;
-    const outcome = await asked('destroy', provider.destroyInstance(instanceId(id), uncancelled));
-    if ('value' in outcome && isAlive(id)) lies.push(`destroy says ${outcome.value} of ${id}, which was not touched`);
-  };
-
-  for (let step = 0; step < 120; step += 1) {
-    const chance = random.next();
-    if (chance < 0.2 || offers.length === 0) {
-      const outcome = await asked('offers', provider.listOffers({}, uncancelled));
-      if ('value' in outcome) offers = outcome.value.offers;
-    } else if (chance < 0.5) await create();
-    else if (chance < 0.65) await list();
-    else if (chance < 0.85) await get();
-    else await destroy();
-  }
-
-  expect(lies).toEqual([]);
-  expect(Math.min(...Object.values(done))).toBeGreaterThan(3);
-  await world.close();
 });

@@ -90,7 +90,7 @@ export const createChecks: readonly ConformanceCheck[] = [
           settled(
             world,
             attempt(() => world.provider.createInstance(createRequest(world, offer), uncancelled)),
-            createLimitMs(world),
+            { limitMs: createLimitMs(world) },
           ),
         ),
       );
@@ -107,7 +107,9 @@ export const createChecks: readonly ConformanceCheck[] = [
     run: async (world) => {
       const request = createRequest(world, await someOffer(world));
       control(world, 'fault')('CreateInstance', 'lost answer');
-      const outcome = await settled(world, world.provider.createInstance(request, uncancelled), createLimitMs(world));
+      const outcome = await settled(world, world.provider.createInstance(request, uncancelled), {
+        limitMs: createLimitMs(world),
+      });
       control(world, 'heal')();
       await pastTheListLag(world);
       const living = await control(world, 'livingWithTag')(request.tag);
@@ -193,7 +195,7 @@ export const createChecks: readonly ConformanceCheck[] = [
       const again = await settled(
         world,
         attempt(() => world.provider.createInstance(createRequest(world, second, { tag: request.tag }), uncancelled)),
-        createLimitMs(world),
+        { limitMs: createLimitMs(world) },
       );
       if ('thrown' in again) assertKind(again.thrown);
       await pastTheListLag(world);

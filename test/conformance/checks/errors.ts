@@ -62,7 +62,7 @@ async function everyError(
       const outcome = await settled(
         world,
         attempt(() => call({ signal: new AbortController().signal })),
-        createLimitMs(world),
+        { limitMs: createLimitMs(world) },
       );
       control(world, 'heal')();
       if (!('thrown' in outcome)) continue;
