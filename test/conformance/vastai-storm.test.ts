@@ -10,7 +10,7 @@ const STORM = Knobs.parse({
   dailyRows: 200_000,
 });
 
-it.each([1, 2, 3])('storm %i: tells no lie of an account in which everything goes wrong', { timeout: 30_000 }, async (seed) => {
+it.each([1, 2, 3])('storm %i: tells no lie of an account in which everything goes wrong', { timeout: 60_000 }, async (seed) => {
   const world = await makeVastWorld({ seed, mode: 'strict', roulette: true, knobs: STORM });
   const alive = () => world.emulator.instances().filter(({ isAlive }) => isAlive);
 
