@@ -13,7 +13,7 @@ export default defineConfig({
           pool: 'forks',
           include: [
             '{src,providers,bench,scripts}/**/*.test.ts',
-            'test/{structure,conformance,support,simulation}/**/*.test.ts',
+            'test/{structure,conformance,support,simulation,crash-points}/**/*.test.ts',
           ],
           testTimeout: 30_000,
           hookTimeout: 60_000,
