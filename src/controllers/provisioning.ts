@@ -137,8 +137,8 @@ export function createProvisioningController(deps: ProvisioningDeps): Controller
     if (failed > 0) throw new Error(`${failed} of ${attempts.length} unknown creates could not be resolved`);
   }
 
-  async function postpone({ sessionId, ordinal }: Attempt, ms: number): Promise<void> {
-    await writer.apply(sessionId, { kind: 'postponed', ordinal, untilAt: clock.now() + ms });
+  async function postpone({ sessionId, ordinal, state: whileIn }: Attempt, ms: number): Promise<void> {
+    await writer.apply(sessionId, { kind: 'postponed', ordinal, untilAt: clock.now() + ms, whileIn });
   }
 
   async function begin(id: Session['id'], signal: AbortSignal): Promise<void> {

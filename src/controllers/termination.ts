@@ -236,9 +236,9 @@ async function look(deps: TerminationDeps, attempt: Attempt, readMonotonicMs: nu
 
 async function postpone(
   { writer, clock, log }: TerminationDeps,
-  { sessionId, ordinal, provider }: Attempt,
+  { sessionId, ordinal, provider, state: whileIn }: Attempt,
   why: string,
 ): Promise<void> {
   log.debug({ sessionId, ordinal, provider, why }, 'termination postponed');
-  await writer.apply(sessionId, { kind: 'postponed', ordinal, untilAt: clock.now() + 15 * SECOND_MS });
+  await writer.apply(sessionId, { kind: 'postponed', ordinal, untilAt: clock.now() + 15 * SECOND_MS, whileIn });
 }

@@ -1,5 +1,5 @@
 import type { EpochMs } from '../core/clock.ts';
-import type { Attempt } from '../db/tables.ts';
+import type { Attempt, AttemptState } from '../db/tables.ts';
 import type { ObservationKind } from '../provider/capabilities.ts';
 import type { Instance } from '../provider/instance.ts';
 import type { ProviderErrorKind } from '../provider/provider-error.ts';
@@ -70,7 +70,10 @@ export type Fact =
   | { readonly kind: 'sampled'; readonly sampledAt: number; readonly idle: boolean; readonly longestGapMs: number }
   | { readonly kind: 'idle_warned'; readonly endsAt: number }
   | { readonly kind: 'settled'; readonly costMicros: number }
-  /** A step that broke an invariant or threw: it waits, others go on (RULE-R16). */
-  | { readonly kind: 'postponed'; readonly ordinal?: number; readonly untilAt: number };
+  /**
+   * A step that broke an invariant or threw: it waits, others go on (RULE-R16). `whileIn`: the state that was looked at; a look puts off nothing
+   * that the attempt has to do since.
+   */
+  | { readonly kind: 'postponed'; readonly ordinal?: number; readonly untilAt: number; readonly whileIn?: AttemptState };
 
 export type FactKind = Fact['kind'];

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../core/duration.ts';
+import type { Fact } from './fact.ts';
 import { PROOF, SSH, START, Story, aSession, anInstance, anIntent, runningStory, storyAt } from './fixtures/session-records.ts';
 import { refused, seen, missing, answered, failed, proven, stop } from './fixtures/session-facts.ts';
 import { whoseIs } from './sights.ts';
@@ -85,6 +86,16 @@ describe('observation', () => {
     expect(story.states).toEqual(['verifying']);
     story.tell({ kind: 'seen', ordinal: 1, by: 'list', instance: anInstance('running'), askedAt: goneAt + 1 });
     expect(story.states).toEqual(['destroying']);
+  });
+
+  it('RULE-R8: a look that is put off puts off no destroy of what another look has seen meanwhile', () => {
+    const story = storyAt('verifying');
+    const putOff = { kind: 'postponed', ordinal: 1, untilAt: story.now + HOUR_MS, whileIn: 'verifying' } satisfies Fact;
+    expect(story.tell(putOff).attempt().dueAt).toBe(putOff.untilAt);
+
+    story.tell(seen(anInstance('running'), 'list'), putOff);
+
+    expect(story.attempt()).toMatchObject({ state: 'destroying', dueAt: story.now });
   });
 
   it('a sight of what is known is written once a minute, also when the fields of its address come in another order', () => {

@@ -60,7 +60,7 @@ function apply(draft: Draft, fact: Fact, rules: StepRules): void {
     case 'settled':
       return settled(draft, fact.costMicros);
     case 'postponed':
-      return postponed(draft, fact.ordinal, Math.ceil(fact.untilAt));
+      return postponed(draft, fact);
     case 'create_accepted':
       return withAttempt(draft, fact.ordinal, (attempt) => createAccepted(draft, attempt, fact.instance, rules));
     case 'create_refused':
@@ -100,12 +100,15 @@ function withAttempt(draft: Draft, ordinal: number, act: (attempt: Attempt) => v
   if (attempt) act(attempt);
 }
 
-function postponed(draft: Draft, ordinal: number | undefined, untilAt: EpochMs): void {
+function postponed(draft: Draft, fact: Extract<Fact, { kind: 'postponed' }>): void {
+  const { ordinal, whileIn } = fact;
+  const untilAt = Math.ceil(fact.untilAt);
   if (ordinal === undefined) {
     if (draft.session.dueAt !== untilAt) setSession(draft, { dueAt: untilAt });
     return;
   }
   withAttempt(draft, ordinal, (attempt) => {
+    if (whileIn !== undefined && attempt.state !== whileIn) return;
     if (attempt.dueAt !== untilAt) setAttempt(draft, attempt, { dueAt: untilAt });
   });
 }
