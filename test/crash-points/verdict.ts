@@ -6,6 +6,7 @@ import { createCostRepository, type CostRepository } from '../../src/costs/cost-
 import { statement } from '../../src/db/statement.ts';
 import type { Store } from '../../src/db/store.ts';
 import { parseOwnershipTag } from '../../src/provider/ownership-tag.ts';
+import { isAbsent } from '../../src/sessions/absence.ts';
 import { brokenInvariants } from '../../src/sessions/invariants.ts';
 import { isEnded, isHopeful } from '../../src/sessions/session-state.ts';
 import type { MarketInstance } from '../support/in-memory-account.ts';
@@ -39,6 +40,12 @@ export async function judge(story: Story, stage: Stage, store: Store): Promise<v
       made.length === 0 || !isEnded(session) || session.destroyVerifiedAt !== null,
       'what was made is verified as gone',
     ).toBe(true);
+
+    for (const { provider, state, goneVerifiedAt, absences, instanceId } of attempts) {
+      const policy = world.replica.providers.get(provider)?.capabilities.absence;
+      if (state !== 'gone' || goneVerifiedAt === null || !policy) continue;
+      expect(isAbsent({ absences, policy, instanceIdKnown: instanceId !== null }), 'verified only by verdict').toBe(true);
+    }
 
     const kinds = await world.eventKinds(id);
     const ends = kinds.filter((kind) => kind === 'session.stopped' || kind === 'session.failed');
