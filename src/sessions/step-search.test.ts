@@ -217,6 +217,8 @@ function judge(before: Moment, fact: Fact, transition: Transition): void {
   must(NEXT_STATUS[was.status].includes(is.status), `from ${was.status} to ${is.status}`);
   must(was.desired === 'run' || is.desired === 'gone', 'the wish to end is never taken back');
   must(was.desired === 'run' || is.reason === was.reason, 'the first reason stays');
+  const hasAddress = is.sshHost !== null && is.sshPort !== null;
+  must(was.status === 'running' || is.status !== 'running' || hasAddress, 'not running before there is an address to tell');
   must(was.status === 'running' || is.status !== 'running' || fact.kind === 'proven', 'running only by proof');
   must(was.settledCostMicros === null || is.settledCostMicros === was.settledCostMicros, 'a settled cost is final');
   must(was.settledCostMicros === is.settledCostMicros || isEnded(was), 'only what has ended is settled');
@@ -244,6 +246,8 @@ function judge(before: Moment, fact: Fact, transition: Transition): void {
       const by = NEXT_STATE[earlier.state][after.state];
       must(by?.includes(fact.kind) ?? false, `from ${earlier.state} to ${after.state} by ${fact.kind}`);
     }
+    if (earlier.state === 'destroying' && after.state === 'verifying')
+      must(after.destroyAnsweredAt !== null, 'gone is accepted only after a destroy that the provider answered');
     must(after.tag === earlier.tag, 'a tag is for ever');
     if (after.state === 'destroying' && earlier.state !== 'destroying') {
       const another = transition.attempts.some((other) => other !== after && isHopeful(other));

@@ -1,4 +1,4 @@
 import { describeCrashPoints } from './crash-points.ts';
 import { beginnings } from './stories/beginnings.ts';
 
-describeCrashPoints('how sessions begin', beginnings, { atLeast: 1_000 });
+describeCrashPoints('how sessions begin', beginnings, { atLeast: 900 });

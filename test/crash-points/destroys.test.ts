@@ -1,4 +1,4 @@
 import { describeCrashPoints } from './crash-points.ts';
 import { destroys } from './stories/destroys.ts';
 
-describeCrashPoints('how machines are destroyed', destroys, { atLeast: 700 });
+describeCrashPoints('how machines are destroyed', destroys, { atLeast: 1_100 });

@@ -1,4 +1,4 @@
 import { describeCrashPoints } from './crash-points.ts';
 import { machines } from './stories/machines.ts';
 
-describeCrashPoints('what machines do', machines, { atLeast: 700 });
+describeCrashPoints('what machines do', machines, { atLeast: 1_600 });

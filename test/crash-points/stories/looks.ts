@@ -146,10 +146,11 @@ export const looks: readonly Story[] = [
     brings: ['session.running'],
     async play(stage) {
       const { id, machine } = await running(stage);
-      const { tag } = (await stage.attempts(id))[0] ?? {};
+      const live = async () => (await stage.attempts(id)).find(({ state }) => state === 'live');
+      const tag = (await live())?.tag;
       const twin = stage.account.plant({ ...(tag === undefined ? {} : { tag }), id: instanceId('twin') });
       await stage.until('the twin is gone', () => stage.account.destroyedIds().includes(twin));
-      expect((await stage.attempts(id))[0]?.instanceId).toBe(machine);
+      expect((await live())?.instanceId).toBe(machine);
       expect((await stage.session(id)).status).toBe('running');
     },
   },
