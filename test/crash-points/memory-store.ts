@@ -37,7 +37,7 @@ export function openMemoryStore(): MemoryStore {
   const canonical = <Row>(call: Call<Row>): Call<Row> => {
     const definition = known.get(call.definition.name) ?? call.definition;
     known.set(definition.name, definition);
-    return { ...call, definition };
+    return { definition, values: call.values, [Symbol.iterator]: call[Symbol.iterator] };
   };
   const names = database
     .prepare(

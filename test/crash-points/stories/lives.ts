@@ -87,7 +87,7 @@ export const lives: readonly Story[] = [
         return found === undefined || found.session.settledCostMicros !== null;
       });
       const attempts = (await stage.world.replica.sessions.find(id))?.attempts ?? [];
-      if (attempts.length > 0) return void (await stage.untilSettled(id)); // it was too late: its tombstones are watched for 90 days
+      if (attempts.length > 0) return stage.untilSettled(id); // it was too late: its tombstones are watched for 90 days
       stage.forget(id);
       await stage.until('it is purged', async () => (await stage.world.replica.sessions.find(id)) === undefined);
     },
