@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { createInterface } from 'node:readline/promises';
 import { Command } from 'commander';
 
 const complain = (line: string) => process.stderr.write(`${line}\n`);
@@ -27,6 +28,16 @@ program
   });
 
 program
+  .command('recover')
+  .description('what bears a tag of Berth at all configured providers; works without the database (see docs/recovery.md)')
+  .option('--deployment <id>', 'which deployment is this installation; else DEPLOYMENT_ID, else what the database says')
+  .option('--json', 'print JSON', false)
+  .action(async (options: { deployment?: string; json: boolean }) => {
+    const { recover } = await import('../server/recover.ts');
+    process.exitCode = await recover(options, { say: (line) => process.stdout.write(`${line}\n`), complain, ask });
+  });
+
+program
   .command('key')
   .description('make an API key, for API_KEYS')
   .argument('[consumer]', 'whose key it is; without one it is the key of the consumer "default"')
@@ -38,6 +49,17 @@ program
 
 program.version(await version(), '-v, --version');
 await program.parseAsync();
+
+/** Only a terminal has a person behind it. */
+async function ask(question: string): Promise<string | undefined> {
+  if (!process.stdin.isTTY) return undefined;
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    return await terminal.question(question);
+  } finally {
+    terminal.close();
+  }
+}
 
 async function version(): Promise<string> {
   const { packageVersion } = await import('../server/package-version.ts');

@@ -1,5 +1,5 @@
 import { TypeID } from 'typeid-js';
-import type { Clock } from './clock.ts';
+import type { Clock, EpochMs } from './clock.ts';
 import type { Random } from './random.ts';
 
 /** Every kind of id of ours and its prefix: `ses_` and 26 lower-case base-32 characters, UUIDv7 inside, so that ids sort by time. */
@@ -33,6 +33,12 @@ export function createIds({ clock, random }: { clock: Pick<Clock, 'now'>; random
 /** Whether a text is a session id by its form: the prefix and 26 characters of Crockford's base 32. */
 export function isSessionId(text: string): text is SessionId {
   return /^ses_[0-7][0-9a-hjkmnp-tv-z]{25}$/.test(text);
+}
+
+/** When a session id was made, by the clock of the broker that made it: UUIDv7 begins with it. */
+export function madeAt(id: SessionId): EpochMs {
+  const bytes = TypeID.fromString(id).toUUIDBytes();
+  return bytes.subarray(0, 6).reduce((ms, byte) => ms * 256 + byte, 0);
 }
 
 /** RFC 9562 section 5.7: 48 bits of milliseconds, version, variant, the rest random. */

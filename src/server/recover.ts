@@ -1,0 +1,96 @@
+import { loadConfig } from '../config/load-config.ts';
+import { readEnvironment } from '../config/read-environment.ts';
+import { systemClock } from '../core/clock.ts';
+import { describeError } from '../core/errors.ts';
+import type { Log } from '../core/log.ts';
+import { systemRandom } from '../core/random.ts';
+import { lookIntoDatabase, type DatabaseLook } from '../db/database-look.ts';
+import { redactFields } from '../observability/redact.ts';
+import { DEPLOYMENT_ID_RULE, parseDeploymentId, type DeploymentId } from '../provider/ownership-tag.ts';
+import { providerModules } from '../../providers/index.ts';
+import { recoverList } from './recover-list.ts';
+import { createRecoverProviders } from './recover-providers.ts';
+import type { Terminal } from './terminal.ts';
+
+/** As sysexits.h has it: the command line, or the configuration, is at fault. */
+const EXIT_USAGE = 64;
+const EXIT_CONFIG = 78;
+const EXIT_FAILURE = 1;
+/** A complete list has many pages: as many call times as the broker gives it. */
+const LIST_CALLS = 4;
+
+export interface RecoverRequest {
+  /** Which tags are ours, as the command line has it. */
+  readonly deployment?: string;
+  readonly json: boolean;
+}
+
+/** What is left of this installation at its providers, without its database; hands back the exit code. */
+export async function recover(request: RecoverRequest, terminal: Terminal): Promise<number> {
+  const loaded = load(terminal);
+  if (!loaded) return EXIT_CONFIG;
+  const { config } = loaded;
+  const asked = request.deployment === undefined ? undefined : parseDeploymentId(request.deployment);
+  if (request.deployment !== undefined && asked === undefined) {
+    terminal.complain(`--deployment "${request.deployment}": must be ${DEPLOYMENT_ID_RULE}`);
+    return EXIT_USAGE;
+  }
+  const [clock, log] = [systemClock, logTo(terminal)];
+  const look = await lookIntoDatabase(config.database);
+  tellOfDatabase(look, config.database.url === undefined ? config.database.path : 'DATABASE_URL', terminal);
+  const own = asked ?? config.lifecycle.deploymentId ?? storedDeployment(look);
+  if (own === undefined)
+    terminal.complain('Which of the tags are this installation’s is not known: name it with --deployment or DEPLOYMENT_ID');
+
+  const providers = await createRecoverProviders({ ...loaded, configured: loaded.providers, clock, random: systemRandom, log });
+  try {
+    if (providers.length === 0) {
+      terminal.complain(
+        'No provider is configured, so nothing was looked at. Set the settings of at least one (VASTAI_API_KEY, say); the simulated market is not looked at',
+      );
+      return EXIT_CONFIG;
+    }
+    const callTimeoutMs = LIST_CALLS * config.sessions.providerCallTimeoutMs;
+    return await recoverList({ ...request, providers, look, own, clock, callTimeoutMs, terminal });
+  } catch (error) {
+    terminal.complain(`recover failed: ${describeError(error)}`);
+    return EXIT_FAILURE;
+  } finally {
+    for (const provider of providers) if (!('fault' in provider)) await provider.close?.();
+  }
+}
+
+function load({ complain }: Terminal) {
+  let read: ReturnType<typeof readEnvironment>;
+  try {
+    read = readEnvironment();
+  } catch (error) {
+    complain(`.env cannot be read: ${describeError(error)}`);
+    return undefined;
+  }
+  const loaded = loadConfig({ ...read, modules: providerModules });
+  if (loaded.ok) return loaded;
+  complain('The configuration is at fault; only the settings of providers are needed here:');
+  for (const fault of loaded.faults) complain(`  ${fault}`);
+  return undefined;
+}
+
+function storedDeployment(look: DatabaseLook): DeploymentId | undefined {
+  const stored = look.outcome === 'absent' ? undefined : look.installation?.get('deployment_id');
+  return stored === undefined ? undefined : parseDeploymentId(stored);
+}
+
+function tellOfDatabase(look: DatabaseLook, name: string, { complain }: Terminal): void {
+  if (look.outcome === 'absent') complain(`There is no database at ${name}: which sessions are known is not told`);
+  if (look.outcome === 'unreadable')
+    complain(
+      `The database ${name} cannot be read: ${look.reason}. Nothing in it was touched; which sessions are known is not told`,
+    );
+}
+
+/** Providers log every call; here only what a person has to see is shown. */
+function logTo({ complain }: Terminal): Log {
+  const tell = (fields: Readonly<Record<string, unknown>>, message: string) =>
+    complain(`${message} ${JSON.stringify(redactFields(fields))}`);
+  return { debug: () => {}, info: () => {}, warn: () => {}, error: tell };
+}
