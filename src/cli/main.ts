@@ -2,6 +2,17 @@
 import { createInterface } from 'node:readline/promises';
 import { Command } from 'commander';
 
+/** As commander parses the options of `recover`. */
+interface RecoverOptions {
+  readonly deployment?: string;
+  readonly json: boolean;
+  readonly destroy: boolean;
+  readonly all: boolean;
+  readonly yes: boolean;
+  readonly verify: boolean;
+  readonly for: string;
+}
+
 const complain = (line: string) => process.stderr.write(`${line}\n`);
 
 const program = new Command('berth').description(
@@ -29,12 +40,19 @@ program
 
 program
   .command('recover')
-  .description('what bears a tag of Berth at all configured providers; works without the database (see docs/recovery.md)')
-  .option('--deployment <id>', 'which deployment is this installation; else DEPLOYMENT_ID, else what the database says')
+  .description('list what bears a tag of Berth at all configured providers, and end it; works without the database')
+  .argument('[instances...]', 'with --destroy: instance ids, as `id` or `provider/id`, or tags')
+  .option('--deployment <id>', 'which deployment is meant; for a list else DEPLOYMENT_ID, else what the database says')
   .option('--json', 'print JSON', false)
-  .action(async (options: { deployment?: string; json: boolean }) => {
+  .option('--destroy', 'destroy the instances named; needs --deployment, and a person who types its id', false)
+  .option('--all', 'every instance of the deployment', false)
+  .option('--yes', 'for scripts: nobody is asked', false)
+  .option('--verify', "with --destroy: go on until absence is a verdict by the provider's own policy", false)
+  .option('--for <duration>', 'with --destroy: how long to go on at most', '15m')
+  .action(async (instances: string[], options: RecoverOptions) => {
     const { recover } = await import('../server/recover.ts');
-    process.exitCode = await recover(options, { say: (line) => process.stdout.write(`${line}\n`), complain, ask });
+    const say = (line: string) => process.stdout.write(`${line}\n`);
+    process.exitCode = await recover({ ...options, instances }, { say, complain, ask });
   });
 
 program

@@ -20,6 +20,8 @@ export type ProviderSurvey =
   | {
       readonly id: ProviderId;
       readonly isListed: true;
+      /** Everything that it has, whoever's. */
+      readonly instances: readonly Instance[];
       readonly tagged: readonly TaggedInstance[];
       /** Somebody else's, counted and nothing more. */
       readonly untagged: number;
@@ -56,7 +58,7 @@ export function surveyOf(provider: ProviderId, instances: readonly Instance[]): 
     const parts = instance.tag === undefined ? undefined : parseOwnershipTag(instance.tag);
     return parts === undefined ? [] : [{ ...parts, provider, instance }];
   });
-  return { id: provider, isListed: true, tagged, untagged: instances.length - tagged.length };
+  return { id: provider, isListed: true, instances, tagged, untagged: instances.length - tagged.length };
 }
 
 export function taggedIn(surveys: readonly ProviderSurvey[]): readonly TaggedInstance[] {

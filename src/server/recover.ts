@@ -1,6 +1,7 @@
 import { loadConfig } from '../config/load-config.ts';
 import { readEnvironment } from '../config/read-environment.ts';
 import { systemClock } from '../core/clock.ts';
+import { parseDurationMs } from '../core/duration.ts';
 import { describeError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import { systemRandom } from '../core/random.ts';
@@ -8,6 +9,7 @@ import { lookIntoDatabase, type DatabaseLook } from '../db/database-look.ts';
 import { redactFields } from '../observability/redact.ts';
 import { DEPLOYMENT_ID_RULE, parseDeploymentId, type DeploymentId } from '../provider/ownership-tag.ts';
 import { providerModules } from '../../providers/index.ts';
+import { recoverDestroy } from './recover-destroy.ts';
 import { recoverList } from './recover-list.ts';
 import { createRecoverProviders } from './recover-providers.ts';
 import type { Terminal } from './terminal.ts';
@@ -19,10 +21,17 @@ const EXIT_FAILURE = 1;
 /** A complete list has many pages: as many call times as the broker gives it. */
 const LIST_CALLS = 4;
 
+/** As the command line has it. */
 export interface RecoverRequest {
-  /** Which tags are ours, as the command line has it. */
+  readonly instances: readonly string[];
   readonly deployment?: string;
   readonly json: boolean;
+  readonly destroy: boolean;
+  readonly all: boolean;
+  readonly yes: boolean;
+  readonly verify: boolean;
+  /** A duration. */
+  readonly for: string;
 }
 
 /** What is left of this installation at its providers, without its database; hands back the exit code. */
@@ -33,6 +42,12 @@ export async function recover(request: RecoverRequest, terminal: Terminal): Prom
   const asked = request.deployment === undefined ? undefined : parseDeploymentId(request.deployment);
   if (request.deployment !== undefined && asked === undefined) {
     terminal.complain(`--deployment "${request.deployment}": must be ${DEPLOYMENT_ID_RULE}`);
+    return EXIT_USAGE;
+  }
+  const forMs = parseDurationMs(request.for);
+  const misuse = misuseOf(request, forMs);
+  if (misuse !== undefined || forMs === undefined) {
+    terminal.complain(misuse ?? '');
     return EXIT_USAGE;
   }
   const [clock, log] = [systemClock, logTo(terminal)];
@@ -51,13 +66,26 @@ export async function recover(request: RecoverRequest, terminal: Terminal): Prom
       return EXIT_CONFIG;
     }
     const callTimeoutMs = LIST_CALLS * config.sessions.providerCallTimeoutMs;
-    return await recoverList({ ...request, providers, look, own, clock, callTimeoutMs, terminal });
+    const deps = { ...request, providers, look, clock, callTimeoutMs, terminal };
+    if (request.destroy && asked !== undefined)
+      return await recoverDestroy({ ...deps, ids: request.instances, deployment: asked, forMs });
+    return await recoverList({ ...deps, own });
   } catch (error) {
     terminal.complain(`recover failed: ${describeError(error)}`);
     return EXIT_FAILURE;
   } finally {
     for (const provider of providers) if (!('fault' in provider)) await provider.close?.();
   }
+}
+
+/** What does not fit together, as a sentence. */
+function misuseOf(request: RecoverRequest, forMs: number | undefined): string | undefined {
+  if (forMs === undefined) return `--for "${request.for}": must be a duration, such as 15m`;
+  if (request.destroy && request.deployment === undefined)
+    return '--destroy needs --deployment: which deployment is meant is said by a person and never guessed';
+  if (!request.destroy && (request.all || request.verify || request.instances.length > 0))
+    return 'instances, --all and --verify go with --destroy';
+  return undefined;
 }
 
 function load({ complain }: Terminal) {
