@@ -37,6 +37,7 @@ export async function render(): Promise<string> {
     offers: () => [],
     tunnelConnections: () => [],
     isClockFrozen: () => false,
+    isInRecovery: async () => false,
   });
   const rows = metrics
     .describe()

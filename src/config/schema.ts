@@ -194,6 +194,13 @@ export const Settings = z.strictObject({
       default: '60s',
       example: '60s',
     }),
+    recoveryMode: setting(choice(['auto', 'on']), {
+      variable: 'LIFECYCLE_RECOVERY_MODE',
+      description:
+        'auto: recovery mode begins by itself where the database turns out to be older than what providers have. on: it begins at the start in any case, as after a backup was restored; take it out again before you end the mode.',
+      default: 'auto',
+      example: 'on',
+    }),
     clockSettleMs: setting(duration({ min: '0s', max: '24h' }), {
       variable: 'CLOCK_SETTLE',
       description: 'After a jump of the wall clock nothing expires until it has agreed with the monotonic clock for this long.',

@@ -1,12 +1,14 @@
 import type { Clock, EpochMs } from '../core/clock.ts';
-import { SECOND_MS } from '../core/duration.ts';
+import { HOUR_MS, SECOND_MS } from '../core/duration.ts';
 import { describeError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
+import type { Stray } from '../db/tables.ts';
 import type { ProviderId } from '../provider/ids.ts';
 import type { Instance } from '../provider/instance.ts';
-import { parseOwnershipTag, type DeploymentId, type OwnershipTag } from '../provider/ownership-tag.ts';
+import { parseOwnershipTag, type DeploymentId, type OwnershipTag, type TagParts } from '../provider/ownership-tag.ts';
 import { ProviderError } from '../provider/provider-error.ts';
 import type { Provider } from '../provider/provider.ts';
+import { rollbackEvidence, type RecoveryMode } from '../sessions/recovery-mode.ts';
 import type { SightingRepository } from '../sessions/sighting-repository.ts';
 import type { SessionRepository } from '../sessions/session-repository.ts';
 import type { SessionWriter } from '../sessions/session-writer.ts';
@@ -23,7 +25,7 @@ export interface OrphanMetrics {
 }
 
 interface OrphansDeps {
-  readonly sessions: Pick<SessionRepository, 'findByTag'>;
+  readonly sessions: Pick<SessionRepository, 'find' | 'findByTag' | 'list'>;
   readonly sightings: Pick<SightingRepository, 'saw' | 'markDestroyRequested' | 'markGone'>;
   readonly writer: SessionWriter;
   readonly providers: ReadonlyMap<ProviderId, Provider>;
@@ -31,6 +33,7 @@ interface OrphansDeps {
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: OrphanMetrics;
+  readonly recovery: RecoveryMode;
   readonly deploymentId: DeploymentId;
   readonly settings: { readonly periodMs: number; readonly graceMs: number; readonly callTimeoutMs: number };
 }
@@ -42,23 +45,41 @@ const FIRST_PERIOD_MS = 10 * SECOND_MS;
 /** A provider that hangs holds up no other one (PEER-11.2.22). */
 const PROVIDERS_AT_ONCE = 100;
 const CALLS_AT_ONCE = 8;
+const TOLD_EVERY_MS = HOUR_MS;
 
 /**
  * Looks for what nobody is waiting for: first the provider's complete list, then our rows (REL-B13), compared by the exact tag.
  * - A tag with a row: the sight is a fact of its attempt. An attempt that was gone is destroyed again; one that was unknown is adopted.
- * - A tag of this deployment without a row, or a twin: destroyed after a time of grace and two sightings, each in the log.
+ * - A tag of this deployment without a row, or a twin: destroyed after a time of grace and two sightings, each in the log. But where the
+ *   missing row says that the database is older than reality, recovery mode begins, and nothing of the kind is destroyed (REL-B10).
  * - Any other tag, or none: somebody else's, never touched (RULE-R10).
  */
 export function createOrphansController(deps: OrphansDeps): Controller {
-  const { providers, observer, clock, log, settings } = deps;
+  const { providers, observer, recovery, clock, log, settings } = deps;
   let rounds = 0;
+  let toldMs = Number.NEGATIVE_INFINITY;
+
+  /** Loudly, at the start and each hour: it waits for a person. */
+  async function tellOfRecovery(held: number): Promise<boolean> {
+    const state = await recovery.read();
+    if (!state.isOn) return false;
+    if (clock.monotonicMs() - toldMs < TOLD_EVERY_MS) return true;
+    toldMs = clock.monotonicMs();
+    const { since, cause, reason } = state;
+    log.error(
+      { since: new Date(since).toISOString(), cause, reason, held },
+      'recovery mode is on: instances that the database does not know are not destroyed, until a person has looked (docs/recovery.md)',
+    );
+    return true;
+  }
+
   return {
     name: 'instance.orphans',
     periodMs: settings.periodMs,
 
     async reconcile({ signal }) {
       const startedMonotonicMs = clock.monotonicMs();
-      const totals = { examined: 0, changed: 0, failed: 0, foreign: 0 };
+      const totals = { examined: 0, changed: 0, failed: 0, foreign: 0, held: 0 };
       const wakeAts: (number | undefined)[] = [rounds < FIRST_ROUNDS ? clock.now() + FIRST_PERIOD_MS : undefined];
       rounds += 1;
       await inParallel([...providers.values()], PROVIDERS_AT_ONCE, async (provider) => {
@@ -69,6 +90,7 @@ export function createOrphansController(deps: OrphansDeps): Controller {
           totals.changed += swept.changed;
           totals.failed += swept.failed;
           totals.foreign += swept.foreign;
+          totals.held += swept.held;
           wakeAts.push(swept.dueAt);
         } catch (error) {
           totals.failed += 1;
@@ -76,13 +98,14 @@ export function createOrphansController(deps: OrphansDeps): Controller {
           log.warn({ provider: provider.id, error: describeError(error) }, 'provider could not be swept for orphans');
         }
       });
+      const isRecovering = await tellOfRecovery(totals.held);
       const wakeAt = earliest(wakeAts);
       return {
         examined: totals.examined,
         changed: totals.changed,
         failed: totals.failed,
         ...(wakeAt === undefined ? {} : { wakeAt }),
-        details: { foreign: totals.foreign },
+        details: { foreign: totals.foreign, ...(isRecovering ? { held: totals.held, recovery_mode: 'on' } : {}) },
       };
     },
   };
@@ -92,14 +115,16 @@ interface Swept {
   changed: number;
   failed: number;
   foreign: number;
+  /** Strays that recovery mode keeps. */
+  held: number;
   /** When the first time of grace ends. */
   dueAt?: EpochMs;
 }
 
 async function sweep(deps: OrphansDeps, provider: Provider, listing: Listing, signal: AbortSignal): Promise<Swept> {
-  const { sightings, log, deploymentId } = deps;
-  const swept: Swept = { changed: 0, failed: 0, foreign: 0 };
-  const strays: StraySight[] = [];
+  const { sightings, recovery, log, deploymentId } = deps;
+  const swept: Swept = { changed: 0, failed: 0, foreign: 0, held: 0 };
+  const strays: Sighted[] = [];
   for (const instance of listing.instances) {
     const tag = instance.tag === undefined ? undefined : parseOwnershipTag(instance.tag);
     if (tag?.deployment !== deploymentId) {
@@ -108,7 +133,8 @@ async function sweep(deps: OrphansDeps, provider: Provider, listing: Listing, si
     }
     try {
       const outcome = await tellItsAttempt(deps, provider, instance, { tag: tag.tag, askedAt: listing.startedAt });
-      if (outcome === 'stray') strays.push({ provider, instance, tag: tag.tag, signal });
+      if (outcome === 'unknown' || outcome === 'twin')
+        strays.push(await sighted(deps, { provider, instance, tag, isUnknown: outcome === 'unknown', signal }));
       else if (outcome === 'changed') swept.changed += 1;
     } catch (error) {
       swept.failed += 1; // the others are swept all the same (REL-D9)
@@ -118,8 +144,12 @@ async function sweep(deps: OrphansDeps, provider: Provider, listing: Listing, si
       );
     }
   }
-  await inParallel(strays, CALLS_AT_ONCE, async (stray) => {
-    const { outcome, dueAt } = await endStray(deps, stray);
+  // after all of them were looked at: one that is evidence keeps the others, too
+  const state = await recovery.read();
+  if (state.isOn) swept.held = strays.length;
+  const endedAt = state.isOn ? undefined : state.endedAt;
+  await inParallel(state.isOn ? [] : strays, CALLS_AT_ONCE, async (stray) => {
+    const { outcome, dueAt } = await endStray(deps, stray, endedAt);
     if (outcome === 'asked') swept.changed += 1;
     if (outcome === 'failed') swept.failed += 1;
     if (dueAt !== undefined) swept.dueAt = Math.min(dueAt, swept.dueAt ?? dueAt);
@@ -135,9 +165,10 @@ async function tellItsAttempt(
   provider: Provider,
   instance: Instance,
   { tag, askedAt }: { readonly tag: OwnershipTag; readonly askedAt: number },
-): Promise<'stray' | 'changed' | 'unchanged'> {
+): Promise<'unknown' | 'twin' | 'changed' | 'unchanged'> {
   const attempt = await sessions.findByTag(tag);
-  if (!attempt || attempt.provider !== provider.id || isTwin(attempt, instance)) return 'stray';
+  if (!attempt) return 'unknown';
+  if (attempt.provider !== provider.id || isTwin(attempt, instance)) return 'twin';
   const applied = await writer.apply(attempt.sessionId, {
     kind: 'seen',
     ordinal: attempt.ordinal,
@@ -151,26 +182,52 @@ async function tellItsAttempt(
 interface StraySight {
   readonly provider: Provider;
   readonly instance: Instance;
-  readonly tag: OwnershipTag;
+  readonly tag: TagParts & { readonly tag: OwnershipTag };
+  /** No row knows its tag, as opposed to another instance's. */
+  readonly isUnknown: boolean;
   readonly signal: AbortSignal;
 }
 
-/** Asked again at each sweep for as long as it is listed. */
+type Sighted = StraySight & { readonly stray: Stray };
+
+/** Counts a sight, and begins recovery mode where it is evidence that nobody has explained. */
+async function sighted(deps: OrphansDeps, sight: StraySight): Promise<Sighted> {
+  const { sessions, sightings, recovery, clock, log, metrics } = deps;
+  const { provider, instance, isUnknown } = sight;
+  const { tag, sessionId, ordinal } = sight.tag;
+  const now = clock.now();
+  const about = { provider: provider.id, instanceId: instance.id, tag };
+  const stray = await sightings.saw(about, now);
+  if (stray.sightings === 1) {
+    metrics.orphanDetected();
+    log.warn(
+      { ...about, sightings: stray.sightings, firstSeenAt: stray.firstSeenAt },
+      'orphan detected: an instance bears our tag and no row knows it',
+    );
+  }
+  const state = await recovery.read();
+  const isExplained = !state.isOn && state.endedAt !== undefined && stray.firstSeenAt <= state.endedAt;
+  if (!isUnknown || state.isOn || isExplained) return { ...sight, stray };
+  const session = (await sessions.find(sessionId))?.session;
+  const newest = (await sessions.list({ limit: 1 })).at(0)?.id;
+  const evidence = rollbackEvidence({ sessionId, ordinal, session, newest, now });
+  if (evidence !== undefined && (await recovery.begin('evidence', `${provider.id} has instance ${instance.id}: ${evidence}`)))
+    log.error({ ...about, evidence }, 'the database is older than reality: recovery mode begins');
+  return { ...sight, stray };
+}
+
+/** Asked again at each sweep for as long as it is listed. Who ended recovery mode has the whole time of grace to keep it. */
 async function endStray(
   deps: OrphansDeps,
-  { provider, instance, tag, signal }: StraySight,
+  { provider, instance, tag: { tag }, signal, stray }: Sighted,
+  recoveryEndedAt = 0,
 ): Promise<{ outcome: 'watched' | 'asked' | 'failed'; dueAt?: EpochMs }> {
   const { sightings, clock, log, metrics, settings } = deps;
   const about = { provider: provider.id, instanceId: instance.id, tag };
   try {
     const now = clock.now();
-    const stray = await sightings.saw(about, now);
     const seen = { sightings: stray.sightings, firstSeenAt: stray.firstSeenAt };
-    if (stray.sightings === 1) {
-      metrics.orphanDetected();
-      log.warn({ ...about, ...seen }, 'orphan detected: an instance bears our tag and no row knows it');
-    }
-    const dueAt = stray.firstSeenAt + settings.graceMs;
+    const dueAt = Math.max(stray.firstSeenAt, recoveryEndedAt) + settings.graceMs;
     if (stray.sightings < LEAST_SIGHTINGS || now < dueAt) return { outcome: 'watched', dueAt: Math.max(now, dueAt) };
     if (signal.aborted) return { outcome: 'watched' };
     await sightings.markDestroyRequested(stray, now);

@@ -15,6 +15,7 @@ import type { CreateRequest, Provider } from '../provider/provider.ts';
 import { secretRow } from '../sessions/commands/request-session.ts';
 import type { Fact, Refusal } from '../sessions/fact.ts';
 import { intentOf } from '../sessions/intent.ts';
+import type { RecoveryMode } from '../sessions/recovery-mode.ts';
 import type { OfferDesk } from '../sessions/offer-desk.ts';
 import { retryAfter } from '../sessions/retry-rules.ts';
 import type { SessionRecord } from '../sessions/session-record.ts';
@@ -48,6 +49,7 @@ interface ProvisioningDeps {
   readonly ids: Pick<Ids, 'secret'>;
   readonly log: Log;
   readonly pool: TaskPool;
+  readonly recovery: Pick<RecoveryMode, 'read'>;
   readonly deploymentId: DeploymentId;
   readonly settings: {
     readonly periodMs: number;
@@ -64,6 +66,7 @@ const PAGE = 200;
 /** Looking for what may exist never waits for creates that hang. */
 const RESOLVE_LANE = 'resolve';
 const UNRESOLVED_PAUSE_MS = 5 * SECOND_MS;
+const HELD_PAUSE_MS = 15 * SECOND_MS;
 
 /**
  * Turns wishes into instances. The intent is committed, then the create call is sent, once, by the process that committed it; what nobody
@@ -146,6 +149,12 @@ export function createProvisioningController(deps: ProvisioningDeps): Controller
     if (!record || record.session.desired === 'gone') return;
     if (record.session.expiresAt <= clock.now()) {
       await writer.apply(id, { kind: 'stop_requested', reason: 'expired' }); // after a long time down: nothing is rented for it any more
+      return;
+    }
+    const recovery = await deps.recovery.read();
+    if (recovery.isOn && record.session.createdAt < recovery.since) {
+      // its next attempt may have been made by a life that this database does not know of: the tag would be used twice (REL-B10)
+      await writer.apply(id, { kind: 'postponed', untilAt: clock.now() + HELD_PAUSE_MS });
       return;
     }
     const begun = await storeIntent(deps, record);

@@ -4,11 +4,13 @@ import type { Store } from './store.ts';
 
 type Fact = { name: string; value: string };
 
-/** What is true of this installation as a whole: its deployment id, the canary of its key-encryption key. */
+/** What is true of this installation as a whole: its deployment id, the canary of its key-encryption key, its recovery mode. */
 export interface InstallationRepository {
   read(name: string): Promise<string | undefined>;
   /** Writes it unless it is there; hands back what is there now. Two starts at once agree. */
   keepFirst(name: string, value: string): Promise<string>;
+  /** Writes it, whatever stood there. */
+  put(name: string, value: string): Promise<void>;
   /** Writes a row and commits; throws StoreError when the database takes no writes. */
   probeWrite(): Promise<void>;
 }
@@ -39,6 +41,9 @@ export function createInstallationRepository(store: Store): InstallationReposito
     async probeWrite() {
       probes += 1;
       await store.write(() => touch({ name: 'write_probe', value: String(probes) }));
+    },
+    async put(name, value) {
+      await store.write(() => touch({ name, value }));
     },
     async read(name) {
       const [row] = await store.read(find({ name }));

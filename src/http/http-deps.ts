@@ -1,4 +1,4 @@
-import type { Clock } from '../core/clock.ts';
+import type { Clock, EpochMs } from '../core/clock.ts';
 import type { Ids } from '../core/ids.ts';
 import type { Log } from '../core/log.ts';
 import type { Principal } from '../consumers/api-keys.ts';
@@ -12,6 +12,7 @@ import type { TemplateCatalogue } from '../offers/template-catalogue.ts';
 import type { ProviderId } from '../provider/ids.ts';
 import type { RequestedSession } from '../sessions/commands/request-session.ts';
 import type { SessionOrder } from '../sessions/commands/session-order.ts';
+import type { RecoveryCause } from '../sessions/recovery-mode.ts';
 import type { SessionChanges } from '../sessions/session-changes.ts';
 import type { SessionRecord } from '../sessions/session-record.ts';
 import type { SessionRepository } from '../sessions/session-repository.ts';
@@ -45,6 +46,8 @@ export interface HealthReport {
   readonly simulated: boolean;
   /** The wall clock jumped: nothing expires until two sources agree. */
   readonly clockFrozen: boolean;
+  /** The database is held to be older than reality, since when and why; absent while it is not. */
+  readonly recovery?: { readonly since: EpochMs; readonly cause: RecoveryCause; readonly reason: string };
   /** Providers that are spoken to at an address of the configuration instead of their own. */
   readonly baseUrlOverridden: readonly ProviderId[];
 }

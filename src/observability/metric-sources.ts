@@ -24,6 +24,8 @@ export interface MetricSources {
   tunnelConnections?(): readonly { readonly provider: string; readonly count: number }[];
   /** Whether expiry waits because the wall clock jumped. */
   isClockFrozen?(): boolean;
+  /** Whether the database is held to be older than reality. */
+  isInRecovery?(): Promise<boolean>;
 }
 
 interface CollectDeps {
@@ -36,7 +38,7 @@ interface CollectDeps {
 /** Makes the gauges of those sources that are given. A source that fails leaves its gauge out of that scrape, and the rest as they are. */
 export function addGauges(sources: MetricSources, { registry, providers, providerLabel, log }: CollectDeps): void {
   const registers = [registry];
-  const { activeSessions, unconfirmedDestroys, offers, tunnelConnections, isClockFrozen } = sources;
+  const { activeSessions, unconfirmedDestroys, offers, tunnelConnections, isClockFrozen, isInRecovery } = sources;
 
   const gauge = <Label extends string>(
     about: { name: string; help: string; labelNames: readonly Label[] },
@@ -132,6 +134,16 @@ export function addGauges(sources: MetricSources, { registry, providers, provide
         labelNames: [],
       },
       (frozen) => frozen.set(isClockFrozen.call(sources) ? 1 : 0),
+    );
+  }
+  if (isInRecovery) {
+    gauge(
+      {
+        name: 'berth_recovery_mode',
+        help: '1 while the database is held to be older than what providers have, so that unknown instances are kept for a person, else 0.',
+        labelNames: [],
+      },
+      async (recovering) => recovering.set((await isInRecovery.call(sources)) ? 1 : 0),
     );
   }
 }

@@ -27,6 +27,7 @@ import { createOfferBook } from '../offers/offer-book.ts';
 import { createOfferRepository } from '../offers/offer-repository.ts';
 import { createRecentWishes } from '../offers/recent-wishes.ts';
 import type { ProviderId } from '../provider/ids.ts';
+import { createRecoveryMode } from '../sessions/recovery-mode.ts';
 import { createSessionChanges } from '../sessions/session-changes.ts';
 import { createSessionRepository } from '../sessions/session-repository.ts';
 import { FAILURE_REASONS, STOP_REASONS } from '../sessions/session-state.ts';
@@ -104,6 +105,8 @@ export async function createCore({
       onThaw: (adoptedMs) => log.warn({ adoptedMs }, "the machine's clock is believed again"),
     });
     const ids = createIds({ clock, random });
+    const recovery = createRecoveryMode({ installation, clock });
+    if (config.lifecycle.recoveryMode === 'on') await recovery.begin('operator', 'LIFECYCLE_RECOVERY_MODE=on');
 
     const providerIds = configured.map(({ id }) => id);
     const metrics = createMetrics({
@@ -218,6 +221,7 @@ export async function createCore({
       ids,
       log,
       metrics,
+      recovery,
       deploymentId,
       tunnelPorts: tunnels.controller,
       activate: (name) => driver.activate(name),
@@ -265,6 +269,7 @@ export async function createCore({
           ),
       tunnelConnections: () => tunnels.connections(),
       isClockFrozen: () => clock.frozen,
+      isInRecovery: async () => (await recovery.read()).isOn,
     });
 
     for (const { id, simulated } of book.providers())
@@ -278,6 +283,7 @@ export async function createCore({
     return {
       store,
       installation,
+      recovery,
       offers,
       deploymentId,
       clock,

@@ -8,6 +8,7 @@ import type { OfferBook } from '../offers/offer-book.ts';
 import type { ProviderId } from '../provider/ids.ts';
 import type { DeploymentId } from '../provider/ownership-tag.ts';
 import type { Provider } from '../provider/provider.ts';
+import type { RecoveryMode } from '../sessions/recovery-mode.ts';
 
 interface HealthDeps {
   readonly installation: InstallationRepository;
@@ -17,6 +18,7 @@ interface HealthDeps {
   readonly version: string;
   readonly clock: Pick<SteadyClock, 'frozen' | 'monotonicMs'>;
   readonly hasSwept: () => boolean;
+  readonly recovery: Pick<RecoveryMode, 'read'>;
   readonly verdictOf: (provider: ProviderId) => Verdict | undefined;
   readonly log: Log;
 }
@@ -25,7 +27,7 @@ const PROBE_EVERY_MS = 1_000;
 
 /** How the broker is: asked anew each time, so that it cannot be stale. */
 export function createHealth(deps: HealthDeps): () => Promise<HealthReport> {
-  const { installation, book, providers, deploymentId, version, clock, hasSwept, verdictOf, log } = deps;
+  const { installation, book, providers, deploymentId, version, clock, hasSwept, recovery, verdictOf, log } = deps;
   let probed: { readonly atMs: number; readonly writable: Promise<boolean> } | undefined;
 
   /** Whoever asks often is told the same for a moment: the page is open to everybody, and each probe is a write. */
@@ -45,7 +47,19 @@ export function createHealth(deps: HealthDeps): () => Promise<HealthReport> {
     }
   }
 
+  /** What a database that fails cannot tell is left out: that it fails is told beside it. */
+  async function recoveryNow(): Promise<Pick<HealthReport, 'recovery'>> {
+    try {
+      const state = await recovery.read();
+      return state.isOn ? { recovery: { since: state.since, cause: state.cause, reason: state.reason } } : {};
+    } catch (error) {
+      log.error({ error: describeError(error) }, 'the recovery mode could not be read');
+      return {};
+    }
+  }
+
   return async () => ({
+    ...(await recoveryNow()),
     deploymentId,
     version,
     databaseWritable: await isDatabaseWritable(),

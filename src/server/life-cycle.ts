@@ -30,6 +30,7 @@ import type { ProviderId } from '../provider/ids.ts';
 import type { DeploymentId } from '../provider/ownership-tag.ts';
 import type { Provider } from '../provider/provider.ts';
 import type { OfferDesk } from '../sessions/offer-desk.ts';
+import type { RecoveryMode } from '../sessions/recovery-mode.ts';
 import type { SessionChange, SessionChanges } from '../sessions/session-changes.ts';
 import type { SessionRepository } from '../sessions/session-repository.ts';
 import type { SessionWriter } from '../sessions/session-writer.ts';
@@ -60,6 +61,7 @@ export interface LifeCycleDeps {
   readonly ids: Ids;
   readonly log: Log;
   readonly metrics: Metrics;
+  readonly recovery: RecoveryMode;
   readonly deploymentId: DeploymentId;
   readonly tunnelPorts: Controller;
   /** Asks the driver for a pass; the driver is made of what this function makes. */

@@ -164,6 +164,7 @@ function exposedMetrics(): [name: string, labels: readonly string[]][] {
     offers: () => [],
     tunnelConnections: () => [],
     isClockFrozen: () => false,
+    isInRecovery: async () => false,
   });
   return metrics.describe().flatMap(({ name, type, labels }): [string, readonly string[]][] =>
     type === 'histogram'

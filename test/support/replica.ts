@@ -22,6 +22,7 @@ import { createSteadyClock, type ClockWitness, type SteadyClock } from '../../sr
 import type { Log } from '../../src/core/log.ts';
 import type { MicroUsd } from '../../src/core/money.ts';
 import { createCostRepository, type CostRepository } from '../../src/costs/cost-repository.ts';
+import { createInstallationRepository } from '../../src/db/installation-repository.ts';
 import { createLeaseRepository, type LeaseRepository } from '../../src/db/lease-repository.ts';
 import type { Store } from '../../src/db/store.ts';
 import { createOfferBook, type OfferBook } from '../../src/offers/offer-book.ts';
@@ -37,6 +38,7 @@ import { concernedBy } from '../../src/server/life-cycle.ts';
 import { createExtendSession } from '../../src/sessions/commands/extend-session.ts';
 import { createRequestSession } from '../../src/sessions/commands/request-session.ts';
 import { createStopSession } from '../../src/sessions/commands/stop-session.ts';
+import { createRecoveryMode, type RecoveryMode } from '../../src/sessions/recovery-mode.ts';
 import { createSessionChanges, type SessionChanges } from '../../src/sessions/session-changes.ts';
 import { createSessionRepository, type SessionRepository } from '../../src/sessions/session-repository.ts';
 import { createSessionWaiter } from '../../src/sessions/session-waiter.ts';
@@ -149,6 +151,7 @@ export interface Replica {
   readonly counts: { orphans: number; destroysFailed: number; knocksFailed: number; proofs: number; costMicros: MicroUsd };
   controller(name: string): Controller;
   reconcile(name: string): Promise<Report>;
+  readonly recovery: RecoveryMode;
   readonly leases: LeaseRepository;
   readonly wishes: RecentWishes;
   /** What a clean end gives back to other replicas. */
@@ -239,7 +242,23 @@ export async function createReplica(deps: ReplicaDeps): Promise<Replica> {
     pools.push(pool);
     return pool;
   };
-  const shared = { sessions, sightings, costs, writer, changes, providers, observer, envelope, clock, ids, log, store, offers };
+  const recovery = createRecoveryMode({ installation: createInstallationRepository(store), clock });
+  const shared = {
+    recovery,
+    sessions,
+    sightings,
+    costs,
+    writer,
+    changes,
+    providers,
+    observer,
+    envelope,
+    clock,
+    ids,
+    log,
+    store,
+    offers,
+  };
   const metrics = {
     orphanDetected: () => void (counts.orphans += 1),
     destroyFailed: () => void (counts.destroysFailed += 1),
@@ -375,6 +394,7 @@ export async function createReplica(deps: ReplicaDeps): Promise<Replica> {
     },
     waiter: createSessionWaiter({ sessions, changes, clock }),
     controller,
+    recovery,
     leases,
     wishes,
     release: () => offerRefresh.release(),

@@ -1,3 +1,4 @@
+import type { FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { HealthReport, HttpDeps } from '../http-deps.ts';
@@ -24,6 +25,14 @@ const Health = z
     simulated: z.boolean().optional().describe('Every offer is simulated: no real provider is on.'),
     database_writable: z.boolean().optional(),
     clock_frozen: z.boolean().optional().describe('The clock jumped: nothing expires until it is trusted again.'),
+    recovery_mode: z
+      .object({
+        since: time,
+        cause: z.enum(['evidence', 'operator']).describe('Whether it began by itself or was asked for.'),
+        reason: z.string(),
+      })
+      .optional()
+      .describe('There while the database is held to be older than what providers have: unknown instances are not destroyed.'),
     base_url_overridden: z.array(z.string()).optional().describe('Providers spoken to at an address of the configuration.'),
     providers: z
       .array(
@@ -39,7 +48,13 @@ const Health = z
   })
   .meta({ id: 'Health', description: 'With API keys configured, strangers see the first three fields only.' });
 
-const Ready = z.object({ ready: z.boolean(), timestamp: time }).meta({ id: 'Ready' });
+const Ready = z
+  .object({
+    ready: z.boolean(),
+    timestamp: time,
+    recovery_mode: z.literal(true).optional().describe('There while recovery mode is on; strangers are not told.'),
+  })
+  .meta({ id: 'Ready' });
 
 const open = { access: 'open', rateLimit: false } as const;
 
@@ -49,6 +64,7 @@ export const operationsRoutes: FastifyPluginAsyncZod<OperationsDeps> = async (
 ) => {
   const isReady = ({ databaseWritable, providers }: HealthReport) =>
     databaseWritable && !shutdown.aborted && providers.every(({ listAttempted }) => listAttempted);
+  const maySeeDetails = ({ principal }: FastifyRequest) => !access.keysOn || principal !== undefined;
 
   app.get(
     '/health',
@@ -67,7 +83,7 @@ export const operationsRoutes: FastifyPluginAsyncZod<OperationsDeps> = async (
       const report = await health();
       const ready = isReady(report);
       void reply.code(ready ? 200 : 503).header('cache-control', 'no-store');
-      const details = !access.keysOn || request.principal !== undefined ? detailsOf(report) : {};
+      const details = maySeeDetails(request) ? detailsOf(report) : {};
       return {
         status: ready ? ('ok' as const) : ('unavailable' as const),
         timestamp: wireTime(clock.now()),
@@ -95,10 +111,12 @@ export const operationsRoutes: FastifyPluginAsyncZod<OperationsDeps> = async (
         response: { 200: Ready, 503: Ready },
       },
     },
-    async (_request, reply) => {
-      const ready = isReady(await health());
+    async (request, reply) => {
+      const report = await health();
+      const ready = isReady(report);
       void reply.code(ready ? 200 : 503).header('cache-control', 'no-store');
-      return { ready, timestamp: wireTime(clock.now()) };
+      const isRecovering = report.recovery !== undefined && maySeeDetails(request);
+      return { ready, timestamp: wireTime(clock.now()), ...(isRecovering ? { recovery_mode: true as const } : {}) };
     },
   );
 
@@ -130,6 +148,7 @@ function detailsOf(report: HealthReport) {
     simulated: report.simulated,
     database_writable: report.databaseWritable,
     clock_frozen: report.clockFrozen,
+    ...(report.recovery ? { recovery_mode: { ...report.recovery, since: wireTime(report.recovery.since) } } : {}),
     base_url_overridden: [...report.baseUrlOverridden],
     providers: report.providers.map(({ id, simulated, state, listAttempted, error }) =>
       present({ id, simulated, state, list_attempted: listAttempted, error }),
