@@ -7,6 +7,10 @@ interface RecoverOptions {
   readonly deployment?: string;
   readonly json: boolean;
   readonly destroy: boolean;
+  readonly adopt: boolean;
+  readonly mode?: string;
+  readonly consumer: string;
+  readonly keep: string;
   readonly all: boolean;
   readonly yes: boolean;
   readonly verify: boolean;
@@ -40,13 +44,18 @@ program
 
 program
   .command('recover')
-  .description('list what bears a tag of Berth at all configured providers, and end it; works without the database')
-  .argument('[instances...]', 'with --destroy: instance ids, as `id` or `provider/id`, or tags')
+  .description('list what bears a tag of Berth at all configured providers, without the database; end it, or take it in')
+  .argument('[instances...]', 'with --destroy or --adopt: instance ids, as `id` or `provider/id`, or tags')
   .option('--deployment <id>', 'which deployment is meant; for a list else DEPLOYMENT_ID, else what the database says')
   .option('--json', 'print JSON', false)
   .option('--destroy', 'destroy the instances named; needs --deployment, and a person who types its id', false)
+  .option('--adopt', 'make rows in the database (broker stopped) for instances that have none', false)
+  .option('--consumer <name>', 'with --adopt: whose they shall be', 'operator')
+  .option('--keep <duration>', 'with --adopt: how long they are kept from now', '1h')
+  .option('--mode <on|off>', 'begin or end recovery mode (broker stopped)')
+  .option('--list', 'what it does when nothing else is said', false)
   .option('--all', 'every instance of the deployment', false)
-  .option('--yes', 'for scripts: nobody is asked', false)
+  .option('--yes', 'for scripts: nobody is asked before a destroy or the end of recovery mode', false)
   .option('--verify', "with --destroy: go on until absence is a verdict by the provider's own policy", false)
   .option('--for <duration>', 'with --destroy: how long to go on at most', '15m')
   .action(async (instances: string[], options: RecoverOptions) => {

@@ -7,6 +7,10 @@ import { SqliteDatabase } from './sqlite-driver.ts';
 /** In the header of every database that Berth makes (`PRAGMA application_id`), so that a look at it opens nothing: "Brth". */
 export const APPLICATION_ID = 0x42727468;
 
+/** What to do about a file that is broken. */
+export const RESTORE =
+  'restore a backup (docs/recovery.md says how); until then `berth recover` lists what runs at the providers, without the database';
+
 const HEADER_BYTES = 100;
 const APPLICATION_ID_AT = 68;
 const MAGIC = 'SQLite format 3\0';
@@ -20,12 +24,13 @@ export function assertNotForeign(path: string): void {
   if (size === 0) {
     if (sizeOf(`${path}-wal`) > 0)
       throw new Error(
-        `${path} is missing or empty, but its log ${path}-wal is there: the database was moved or deleted. Put it back`,
+        `${path} is missing or empty, but its log ${path}-wal is there: the database was moved or deleted. Put it back, or ${RESTORE}`,
       );
     return;
   }
   const header = readHeader(path);
-  if (header.toString('latin1', 0, MAGIC.length) !== MAGIC) throw refusal(path, 'it is no SQLite database');
+  if (header.toString('latin1', 0, MAGIC.length) !== MAGIC)
+    throw refusal(path, 'it is no SQLite database', `. If it once was, it is damaged: ${RESTORE}`);
   if (header.readUInt32BE(APPLICATION_ID_AT) === APPLICATION_ID) return;
 
   const tables = tablesOf(path);
@@ -33,8 +38,10 @@ export function assertNotForeign(path: string): void {
   throw refusal(path, `it holds the tables ${tables.slice(0, 8).join(', ')}${tables.length > 8 ? ', …' : ''}`);
 }
 
-function refusal(path: string, evidence: string): Error {
-  return new Error(`${path} is not Berth's: ${evidence}. Nothing in it was touched; point DATABASE_PATH at another file`);
+function refusal(path: string, evidence: string, more = ''): Error {
+  return new Error(
+    `${path} is not Berth's: ${evidence}. Nothing in it was touched; point DATABASE_PATH at another file${more}`,
+  );
 }
 
 function sizeOf(path: string): number {
@@ -69,7 +76,7 @@ function tablesOf(path: string): string[] {
     }
   } catch (cause) {
     throw new Error(
-      `${path} cannot be read as a database. Nothing in it was touched; restore a backup, or point DATABASE_PATH at another file`,
+      `${path} cannot be read as a database. Nothing in it was touched; point DATABASE_PATH at another file, or, if it was Berth's, ${RESTORE}`,
       {
         cause,
       },

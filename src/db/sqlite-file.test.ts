@@ -228,6 +228,31 @@ describe('SQLite file', () => {
     await expect(openAt()).rejects.toThrow(/is damaged/);
   });
 
+  it('REL-E7: leaves a damaged file and its log byte by byte as they were', async () => {
+    const store = await openAt();
+    const { insert } = probeStatements(store);
+    const rows = Array.from({ length: 200 }, (_, i) => anAccount({ id: `a${i}`, labels: { padding: 'x'.repeat(200) } }));
+    await Promise.all(rows.map((row) => store.write(() => insert(row))));
+    await store.scrub();
+    await store.write(() => insert(anAccount({ id: 'last' })));
+    const crashed = join(folder, 'crashed.db');
+    for (const suffix of ['', '-wal']) writeFileSync(crashed + suffix, readFileSync(path + suffix));
+    const file = await open(crashed, 'r+');
+    await file.write(Buffer.alloc(4096, 0xa5), 0, 4096, 4096 * 3);
+    await file.close();
+    const bytes = () =>
+      ['', '-wal'].map((suffix) =>
+        createHash('sha256')
+          .update(readFileSync(crashed + suffix))
+          .digest('hex'),
+      );
+    const before = bytes();
+
+    await expect(openAt(crashed)).rejects.toThrow(/is damaged .*berth recover/);
+
+    expect(bytes()).toEqual(before);
+  });
+
   it('REL-E7: refuses to begin anew where only the log is left', async () => {
     writeFileSync(`${path}-wal`, 'a log');
 

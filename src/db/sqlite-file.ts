@@ -2,7 +2,7 @@ import { closeSync, existsSync, mkdirSync, openSync, realpathSync } from 'node:f
 import { basename, dirname, join } from 'node:path';
 import type Sqlite from 'better-sqlite3';
 import { plainLine } from '../core/text.ts';
-import { APPLICATION_ID, assertNotForeign } from './foreign-database.ts';
+import { APPLICATION_ID, assertNotForeign, RESTORE } from './foreign-database.ts';
 import { takeExclusively, type Exclusivity } from './exclusivity.ts';
 import { SqliteDatabase } from './sqlite-driver.ts';
 import { StoreError } from './store-error.ts';
@@ -27,9 +27,9 @@ export function openSqliteFile(path: string): SqliteFile {
   let database: Sqlite.Database | undefined;
   try {
     assertNotForeign(real);
-    if (!existsSync(real)) closeSync(openSync(real, 'a', 0o600)); // its log inherits the mode
+    if (existsSync(real)) assertIntact(real);
+    else closeSync(openSync(real, 'a', 0o600)); // its log inherits the mode
     database = new SqliteDatabase(real, { timeout: BUSY_TIMEOUT_MS });
-    assertIntact(database, real);
     assertVersion(database);
     configure(database);
     return { database, exclusivity };
@@ -87,14 +87,18 @@ export function isOlder(version: string, than: string): boolean {
   return place >= 0 && (left?.[place] ?? 0) < (right?.[place] ?? 0);
 }
 
-function assertIntact(database: Sqlite.Database, path: string): void {
+/** By a connection that cannot write: one that can would move the log into what is damaged when it is closed. */
+function assertIntact(path: string): void {
+  const database = new SqliteDatabase(path, { readonly: true, timeout: BUSY_TIMEOUT_MS });
   let verdict: string;
   try {
     verdict = String(database.pragma('quick_check(1)', { simple: true }));
   } catch (thrown) {
     verdict = new StoreError('quick_check', thrown).message;
+  } finally {
+    database.close();
   }
-  if (verdict !== 'ok') throw new Error(`the database ${path} is damaged (${plainLine(verdict)}): restore a backup`);
+  if (verdict !== 'ok') throw new Error(`the database ${path} is damaged (${plainLine(verdict)}): ${RESTORE}`);
 }
 
 function configure(database: Sqlite.Database): void {

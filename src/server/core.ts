@@ -37,6 +37,7 @@ import { SSH_FAILURE_KINDS } from '../ssh/ssh-failure.ts';
 import { REFUSALS } from '../tunnel/room.ts';
 import { CONNECTION_ENDS } from '../tunnel/tunnel-connection.ts';
 import { checkSecretKey, KEY_CANARY, settleDeploymentId } from './identity.ts';
+import { refuseEmptiedDatabase } from './emptied-database.ts';
 import { concernedBy, createLifeCycle } from './life-cycle.ts';
 import { createLocalPool } from './local-pool.ts';
 import { recordChange } from './metrics-recorder.ts';
@@ -75,6 +76,7 @@ export async function createCore({
   onFatal,
 }: CoreDeps) {
   const folder = dataFolder(config);
+  refuseEmptiedDatabase(config);
   const store = await openStore({
     url: config.database.url,
     path: config.database.path,

@@ -1,5 +1,6 @@
 import type { Envelope } from '../core/envelope.ts';
 import type { Random } from '../core/random.ts';
+import { RESTORE } from '../db/foreign-database.ts';
 import type { InstallationRepository } from '../db/installation-repository.ts';
 import { DEPLOYMENT_ID_RULE, parseDeploymentId, type DeploymentId } from '../provider/ownership-tag.ts';
 import { StartRefused } from './start-refused.ts';
@@ -44,6 +45,6 @@ export async function checkSecretKey(installation: InstallationRepository, envel
   if (checked.ok) return;
   throw new StartRefused(
     `the key in ${path} is not the one that sealed the secrets of this database. Put the right file back (it is part of every backup), ` +
-      'or name it with SECRET_KEY_FILE',
+      `or name it with SECRET_KEY_FILE. If it is the right one, the database is damaged: ${RESTORE}`,
   );
 }

@@ -1,4 +1,5 @@
 import type { Clock, EpochMs } from '../core/clock.ts';
+import { SECOND_MS } from '../core/duration.ts';
 import { describeError } from '../core/errors.ts';
 import { madeAt } from '../core/ids.ts';
 import type { MicroUsd } from '../core/money.ts';
@@ -38,6 +39,9 @@ interface SurveyDeps {
   readonly callTimeoutMs: number;
 }
 
+const MOST_TRIES = 10;
+const LONGEST_PAUSE_MS = 30 * SECOND_MS;
+
 /** Asks every provider for its complete list, all at once: one that hangs or fails hides no other one. */
 export function surveyInstances({ providers, clock, callTimeoutMs }: SurveyDeps): Promise<readonly ProviderSurvey[]> {
   return Promise.all(
@@ -45,12 +49,28 @@ export function surveyInstances({ providers, clock, callTimeoutMs }: SurveyDeps)
       const { id } = provider;
       if ('fault' in provider) return { id, isListed: false, error: provider.fault };
       try {
-        return surveyOf(id, await provider.listInstances({ signal: clock.timeoutSignal(callTimeoutMs) }));
+        return surveyOf(id, await listPatiently(provider, { clock, callTimeoutMs }));
       } catch (error) {
         return { id, isListed: false, error: error instanceof ProviderError ? error.message : describeError(error) };
       }
     }),
   );
+}
+
+/** A broker that still runs may have used up the account's calls: then it is this command's turn a moment later. */
+async function listPatiently(
+  provider: Provider,
+  { clock, callTimeoutMs }: Pick<SurveyDeps, 'clock' | 'callTimeoutMs'>,
+): Promise<readonly Instance[]> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await provider.listInstances({ signal: clock.timeoutSignal(callTimeoutMs) });
+    } catch (error) {
+      const isBusy = error instanceof ProviderError && error.kind === 'rate_limited';
+      if (!isBusy || tries >= MOST_TRIES) throw error;
+      await clock.sleep(Math.min(Math.max(error.retryAfterMs ?? 0, tries * SECOND_MS), LONGEST_PAUSE_MS));
+    }
+  }
 }
 
 export function surveyOf(provider: ProviderId, instances: readonly Instance[]): Extract<ProviderSurvey, { isListed: true }> {

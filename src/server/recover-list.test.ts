@@ -94,6 +94,19 @@ describe('berth recover', () => {
     expect(await listing).toBe(1);
   });
 
+  it('waits its turn where the account has been asked too often, as by a broker that still runs', async () => {
+    const { clock, one, list, text } = aScene();
+    one.plant({ tag: aTag(1) });
+    const busy = { do: 'fail', kind: 'rate_limited', retryAfterMs: 5_000 } as const;
+    one.failNext('ListAllInstances', busy, busy);
+
+    const listing = list();
+    await clock.advance(10_000);
+
+    expect(await listing).toBe(0);
+    expect(text()).toContain('one: listed, 1 with a tag of Berth');
+  });
+
   it('RULE-R10: takes only what is to the letter our id for ours, and calls nothing ours when that is not known', async () => {
     const { one, list, text } = aScene({ own: 'test' });
     one.plant({ tag: aTag(1, { deployment: 'test1' }) });

@@ -5,6 +5,7 @@ import { everyColumn, statement, type Call } from '../db/statement.ts';
 import type { Store } from '../db/store.ts';
 import type { Attempt, CostSegment, IdempotencyRow, SecretRow, Session, SessionEvent, SessionStatus } from '../db/tables.ts';
 import type { OfferId } from '../provider/ids.ts';
+import type { AdoptedSession } from './adoption.ts';
 import type { SessionRecord } from './session-record.ts';
 import { createSessionRetentionRepository } from './session-retention-repository.ts';
 import { createSessionWorkRepository } from './session-work-repository.ts';
@@ -196,6 +197,19 @@ export function createSessionRepository(store: Store) {
         if (!earlier) throw error;
         return { outcome: 'repeated', earlier };
       }
+    },
+
+    /** Stores a session whole, of which nothing is known yet, as an adoption makes it; false when there is one of that id. */
+    async insertWhole({ session, attempts: made, events: told, segments }: AdoptedSession): Promise<boolean> {
+      return store.write(function* () {
+        const [earlier] = yield* findSession({ id: session.id });
+        if (earlier) return false;
+        yield* insertSession(session);
+        for (const attempt of made) yield* upsertAttempt(attempt);
+        for (const event of told) yield* insertEvent(event);
+        for (const segment of segments) yield* upsertSegment(segment);
+        return true;
+      });
     },
 
     async findIdempotent(key: { consumerId: string; key: string }): Promise<IdempotencyRow | undefined> {
