@@ -40,6 +40,23 @@ describe('GET /health and /ready', () => {
     expect(health.json()).toMatchObject({ status: 'unavailable', services: { lifecycle: 'stopped', ready: 'false' } });
   });
 
+  it('tell of recovery mode, and stay well: but not to strangers', async () => {
+    const recovery = { since: 0, cause: 'evidence', reason: 'an instance that nobody knows' } as const;
+    const open = await aWorld({ health: { recovery } });
+    const closed = await aWorld({ health: { recovery }, keys: { alice: 'alice-key-0123456789' } });
+
+    const health = await open.app.inject('/health');
+    const ready = await open.app.inject('/ready');
+
+    expect(health.statusCode).toBe(200);
+    expect(health.json()).toMatchObject({
+      recovery_mode: { since: '1970-01-01T00:00:00.000Z', cause: 'evidence', reason: 'an instance that nobody knows' },
+    });
+    expect(ready.json()).toMatchObject({ ready: true, recovery_mode: true });
+    for (const path of ['/health', '/ready'])
+      expect((await closed.app.inject(path)).json()).not.toHaveProperty('recovery_mode');
+  });
+
   it('take HEAD, as monitors send it', async () => {
     const world = await aWorld();
 
