@@ -34,6 +34,10 @@ export async function render(): Promise<string> {
   metrics.collectFrom({
     activeSessions: async () => [],
     unconfirmedDestroys: async () => ({ count: 0, oldestAgeMs: 0 }),
+    unconfirmedInstances: async () => [],
+    orphansAlive: async () => [],
+    tombstones: async () => 0,
+    accountSpend: () => [],
     offers: () => [],
     tunnelConnections: () => [],
     isClockFrozen: () => false,

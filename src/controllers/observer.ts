@@ -29,12 +29,18 @@ export interface Observer {
   ): Promise<Listing>;
 }
 
+/** What observing counts; the metrics implement it. */
+export interface ObserverMetrics {
+  instancesListed(list: { readonly provider: ProviderId; readonly result: 'complete' | 'suspect' | 'failed' }): void;
+}
+
 interface ObserverDeps {
   readonly providers: ReadonlyMap<ProviderId, Provider>;
   readonly sessions: { findHeld(provider: ProviderId): Promise<Attempt[]> };
   readonly observations: { record(observation: Observation): Promise<void> };
   readonly clock: Clock;
   readonly log: Log;
+  readonly metrics: ObserverMetrics;
   readonly callTimeoutMs: number;
 }
 
@@ -46,7 +52,7 @@ interface UnderWay {
 }
 
 export function createObserver(deps: ObserverDeps): Observer {
-  const { providers, sessions, observations, clock, log, callTimeoutMs } = deps;
+  const { providers, sessions, observations, clock, log, metrics, callTimeoutMs } = deps;
   const latest = new Map<ProviderId, Listing>();
   const underWay = new Map<ProviderId, UnderWay>();
 
@@ -57,12 +63,14 @@ export function createObserver(deps: ObserverDeps): Observer {
     try {
       instances = await provider.listInstances({ signal: clock.timeoutSignal(callTimeoutMs) });
     } catch (error) {
+      metrics.instancesListed({ provider: id, result: 'failed' });
       const detail = plainLine(error instanceof Error ? error.message : String(error));
       await record({ provider: id, at: startedAt, complete: false, suspect: false, count: 0, detail });
       throw error;
     }
     const lacking = await lackingOf(provider, instances, startedAt);
     const suspect = lacking.length > 0;
+    metrics.instancesListed({ provider: id, result: suspect ? 'suspect' : 'complete' });
     const detail = suspect ? `lacks ${lacking.length} instances held to be alive` : '';
     if (suspect)
       log.warn(

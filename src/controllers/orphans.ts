@@ -21,6 +21,8 @@ import { earliest } from './provisioning.ts';
 /** What the sweep counts; the metrics implement it. */
 export interface OrphanMetrics {
   orphanDetected(): void;
+  /** It is gone after a destroy was asked for. */
+  orphanDestroyed(orphan: { readonly provider: ProviderId }): void;
   destroyFailed(): void;
 }
 
@@ -122,7 +124,7 @@ interface Swept {
 }
 
 async function sweep(deps: OrphansDeps, provider: Provider, listing: Listing, signal: AbortSignal): Promise<Swept> {
-  const { sightings, recovery, log, deploymentId } = deps;
+  const { sightings, recovery, log, metrics, deploymentId } = deps;
   const swept: Swept = { changed: 0, failed: 0, foreign: 0, held: 0 };
   const strays: Sighted[] = [];
   for (const instance of listing.instances) {
@@ -155,8 +157,10 @@ async function sweep(deps: OrphansDeps, provider: Provider, listing: Listing, si
     if (dueAt !== undefined) swept.dueAt = Math.min(dueAt, swept.dueAt ?? dueAt);
   });
   if (listing.suspect) return swept; // what it lacks may well be there
-  for (const stray of await sightings.markGone(provider.id, listing.startedAt))
+  for (const stray of await sightings.markGone(provider.id, listing.startedAt)) {
+    if (stray.destroyRequestedAt !== null) metrics.orphanDestroyed({ provider: provider.id });
     log.info({ provider: provider.id, instanceId: stray.instanceId, tag: stray.tag }, 'orphan is gone');
+  }
   return swept;
 }
 

@@ -1,10 +1,10 @@
-import { Gauge } from 'prom-client';
 import type { Registry } from 'prom-client';
 import type { EpochMs } from '../core/clock.ts';
 import { SECOND_MS } from '../core/duration.ts';
-import { describeError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import type { LabelGuard } from './label-values.ts';
+import { addLeakGauges, type LeakSources } from './leak-gauges.ts';
+import { createGaugeMaker } from './scraped-gauge.ts';
 
 /** The statuses whose sessions count as active: those that have an end before them. */
 const ACTIVE_STATUSES = ['pending', 'provisioning', 'running', 'stopping'] as const;
@@ -13,7 +13,7 @@ const ACTIVE_STATUSES = ['pending', 'provisioning', 'running', 'stopping'] as co
  * What gauges show is asked for when somebody scrapes, and kept by nobody in between: a number that is counted up and down drifts,
  * one that is read cannot. A gauge exists only once its source is there.
  */
-export interface MetricSources {
+export interface MetricSources extends LeakSources {
   /** Sessions by provider and status; ended ones may be among them and are left out. */
   activeSessions?(): Promise<readonly { readonly provider: string; readonly status: string; readonly count: number }[]>;
   /** Sessions whose end was asked for and whose provider has not said gone; the age of the oldest wish, 0 when there is none. */
@@ -37,29 +37,9 @@ interface CollectDeps {
 
 /** Makes the gauges of those sources that are given. A source that fails leaves its gauge out of that scrape, and the rest as they are. */
 export function addGauges(sources: MetricSources, { registry, providers, providerLabel, log }: CollectDeps): void {
-  const registers = [registry];
+  const gauge = createGaugeMaker({ registry, log });
   const { activeSessions, unconfirmedDestroys, offers, tunnelConnections, isClockFrozen, isInRecovery } = sources;
-
-  const gauge = <Label extends string>(
-    about: { name: string; help: string; labelNames: readonly Label[] },
-    read: (gauge: Gauge<Label>) => void | Promise<void>,
-  ) => {
-    new Gauge({
-      ...about,
-      registers,
-      async collect() {
-        this.reset();
-        try {
-          await read(this);
-        } catch (error) {
-          this.reset();
-          // A gauge without labels goes back to 0, and 0 would be a lie.
-          if (about.labelNames.length === 0) this.remove();
-          log.warn({ metric: about.name, error: describeError(error) }, 'metric could not be read');
-        }
-      },
-    });
-  };
+  addLeakGauges(sources, { gauge, providers, providerLabel });
 
   if (activeSessions) {
     const isActive = (status: string) => (ACTIVE_STATUSES as readonly string[]).includes(status); // widened, so that any text may be asked for

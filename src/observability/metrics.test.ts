@@ -151,6 +151,74 @@ describe('createMetrics', () => {
     expect(await samples(metrics, 'gpu_reconciliation_mismatches_total')).toEqual(['3']);
   });
 
+  it('tells what lists were worth, whether the last one is suspect, and when one could last be believed', async () => {
+    const { metrics } = someMetrics();
+
+    metrics.instancesListed({ provider: 'pool', result: 'complete' });
+    metrics.instancesListed({ provider: 'pool', result: 'suspect' });
+    metrics.instancesListed({ provider: 'pool', result: 'failed' });
+    metrics.instancesListed({ provider: 'simulated', result: 'failed' });
+
+    expect((await samples(metrics, 'gpu_instance_lists_total')).filter((line) => !line.endsWith(' 0'))).toEqual([
+      '{provider="simulated",result="failed"} 1',
+      '{provider="pool",result="complete"} 1',
+      '{provider="pool",result="suspect"} 1',
+      '{provider="pool",result="failed"} 1',
+    ]);
+    expect(await samples(metrics, 'gpu_instance_list_suspect')).toEqual(['{provider="pool"} 1']);
+    expect(await samples(metrics, 'gpu_instances_listed_timestamp_seconds')).toEqual(['{provider="pool"} 1767225600']);
+    metrics.instancesListed({ provider: 'pool', result: 'complete' });
+    expect(await samples(metrics, 'gpu_instance_list_suspect')).toEqual(['{provider="pool"} 0']);
+  });
+
+  it('shows what may leak in dollars an hour, and zero where nothing does', async () => {
+    const { metrics } = someMetrics();
+    metrics.collectFrom({
+      unconfirmedInstances: async () => [
+        { provider: 'pool', state: 'destroying', count: 2, microsPerHour: 1_250_000, oldestAgeMs: 90_500 },
+      ],
+      orphansAlive: async () => [{ provider: 'pool', count: 3, oldestAgeMs: 60_000 }],
+      tombstones: async () => 41,
+    });
+
+    expect(await samples(metrics, 'gpu_instances_unconfirmed')).toEqual([
+      '{provider="simulated",state="destroying"} 0',
+      '{provider="simulated",state="unknown"} 0',
+      '{provider="pool",state="destroying"} 2',
+      '{provider="pool",state="unknown"} 0',
+    ]);
+    expect(await samples(metrics, 'gpu_instances_unconfirmed_usd_per_hour')).toContain(
+      '{provider="pool",state="destroying"} 1.25',
+    );
+    expect(await samples(metrics, 'gpu_instances_unconfirmed_oldest_age_seconds')).toContain(
+      '{provider="pool",state="destroying"} 90.5',
+    );
+    expect(await samples(metrics, 'gpu_orphans_alive')).toEqual(['{provider="simulated"} 0', '{provider="pool"} 3']);
+    expect(await samples(metrics, 'gpu_orphans_oldest_age_seconds')).toEqual([
+      '{provider="simulated"} 0',
+      '{provider="pool"} 60',
+    ]);
+    expect(await samples(metrics, 'gpu_tombstones_watched')).toEqual(['41']);
+  });
+
+  it('REL-B16: says of an account what was compared, and names no rate where nothing could be', async () => {
+    const { metrics } = someMetrics();
+    metrics.collectFrom({
+      accountSpend: () => [
+        { provider: 'pool', state: 'possible_leak', microsPerHour: { expected: 340_000, observed: 680_000 } },
+        { provider: 'simulated', state: 'cannot_tell' },
+      ],
+    });
+
+    expect(await samples(metrics, 'gpu_account_spend_expected_usd_per_hour')).toEqual(['{provider="pool"} 0.34']);
+    expect(await samples(metrics, 'gpu_account_spend_observed_usd_per_hour')).toEqual(['{provider="pool"} 0.68']);
+    expect((await samples(metrics, 'gpu_account_spend_state')).filter((line) => !line.endsWith(' 0'))).toEqual([
+      '{provider="pool",state="possible_leak"} 1',
+      '{provider="simulated",state="cannot_tell"} 1',
+    ]);
+    expect(await samples(metrics, 'gpu_account_possible_leak')).toEqual(['{provider="pool"} 1', '{provider="simulated"} 0']);
+  });
+
   it('counts calls to providers by outcome, and errors beside them', async () => {
     const { metrics } = someMetrics();
     const call = { provider: providerId('pool'), operation: 'ListOffers', seconds: 0.3 } as const;
@@ -242,6 +310,10 @@ function sayEverything(metrics: Metrics): void {
   metrics.collectFrom({
     activeSessions: async () => [{ provider, status: 'running', count: 1 }],
     unconfirmedDestroys: async () => ({ count: 1, oldestAgeMs: 1 }),
+    unconfirmedInstances: async () => [{ provider, state: 'unknown', count: 1, microsPerHour: 1, oldestAgeMs: 1 }],
+    orphansAlive: async () => [{ provider, count: 1, oldestAgeMs: 1 }],
+    tombstones: async () => 1,
+    accountSpend: () => [{ provider, state: 'matches', microsPerHour: { expected: 1, observed: 1 } }],
     offers: () => [{ provider, count: 1, observedAt: 1 }],
     tunnelConnections: () => [{ provider, count: 1 }],
     isClockFrozen: () => false,
@@ -252,6 +324,9 @@ function sayEverything(metrics: Metrics): void {
   metrics.sessionProvisioned({ provider, seconds: 3 });
   metrics.hardMaxEnforced();
   metrics.orphanDetected();
+  metrics.orphanDestroyed({ provider });
+  metrics.instanceReappeared({ provider });
+  metrics.instancesListed({ provider, result: 'complete' });
   metrics.ghostDetected();
   metrics.destroyFailed();
   metrics.sshVerified({ provider, seconds: 2, attempts: 3 });

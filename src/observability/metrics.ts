@@ -26,6 +26,12 @@ export interface Metrics extends ProviderMetrics {
   /** A session was told to stop for the hard maximum. */
   hardMaxEnforced(): void;
   orphanDetected(): void;
+  /** An orphan is gone after it was asked to be destroyed. */
+  orphanDestroyed(orphan: { provider: string }): void;
+  /** An instance was seen again after it was gone; said beside `orphanDetected`. */
+  instanceReappeared(instance: { provider: string }): void;
+  /** A provider was asked for all its instances; `suspect`: the list lacked one that is held to be alive. */
+  instancesListed(list: { provider: string; result: ListResult }): void;
   ghostDetected(): void;
   /** A destroy that the provider refused or did not answer; it is repeated. */
   destroyFailed(): void;
@@ -48,7 +54,7 @@ export interface Metrics extends ProviderMetrics {
   /** Cost that has been added to a session's bill, each micro-dollar once. */
   costAccrued(cost: { provider: string; micros: MicroUsd }): void;
   /** What an ended instance has cost by our meter was held against what its provider has billed. */
-  chargeReconciled(verdict: { provider: string; result: 'matches' | 'differs' | 'missing' }): void;
+  chargeReconciled(verdict: { provider: string; result: (typeof CHARGE_RESULTS)[number] }): void;
 
   /** A piece of a relayed connection passed by. */
   tunnelBytes(passed: { provider: string; direction: 'to_instance' | 'to_consumer'; bytes: number }): void;
@@ -67,6 +73,10 @@ export interface Metrics extends ProviderMetrics {
   /** What there is to scrape, for the reference. */
   describe(): readonly MetricDescription[];
 }
+
+const LIST_RESULTS = ['complete', 'suspect', 'failed'] as const;
+const CHARGE_RESULTS = ['matches', 'differs', 'missing'] as const;
+export type ListResult = (typeof LIST_RESULTS)[number];
 
 export interface MetricDescription {
   readonly name: string;
@@ -165,6 +175,33 @@ export function createMetrics({ version, clock, log, labels, withProcessMetrics 
     [],
     'Instances found that bear our tag and belong to no open session, once each.',
   );
+  const orphansDestroyed = counter(
+    'gpu_orphans_destroyed_total',
+    ['provider'],
+    'Orphans that are gone after they were asked to be destroyed. Instances that reappeared are not among them.',
+  );
+  const reappeared = counter(
+    'gpu_instances_reappeared_total',
+    ['provider'],
+    'Instances seen again after they were gone, each time once; they count as orphans, too, and are destroyed again.',
+  );
+  const lists = counter(
+    'gpu_instance_lists_total',
+    ['provider', 'result'],
+    'Lists of all instances, by what they were worth: complete, suspect (one that is held to be alive was lacking) or failed.',
+  );
+  const listSuspect = new Gauge({
+    name: 'gpu_instance_list_suspect',
+    help: '1 while the last list that a provider gave is suspect and proves no absence, else 0.',
+    labelNames: ['provider'],
+    registers,
+  });
+  const listedAt = new Gauge({
+    name: 'gpu_instances_listed_timestamp_seconds',
+    help: 'When the provider last gave a list of its instances that is complete and not suspect, Unix time.',
+    labelNames: ['provider'],
+    registers,
+  });
   const ghosts = counter(
     'gpu_ghosts_detected_total',
     [],
@@ -270,6 +307,10 @@ export function createMetrics({ version, clock, log, labels, withProcessMetrics 
   for (const provider of labels.providers) {
     created.inc({ provider }, 0);
     cost.inc({ provider }, 0);
+    orphansDestroyed.inc({ provider }, 0);
+    reappeared.inc({ provider }, 0);
+    for (const result of LIST_RESULTS) lists.inc({ provider, result }, 0);
+    for (const result of CHARGE_RESULTS) reconciled.inc({ provider, result }, 0);
     provisioningSeconds.zero({ provider });
     sshSeconds.zero({ provider });
     sshAttempts.zero({ provider });
@@ -291,6 +332,15 @@ export function createMetrics({ version, clock, log, labels, withProcessMetrics 
     orphanDetected: () => {
       orphans.inc();
       mismatches.inc();
+    },
+    orphanDestroyed: ({ provider }) => orphansDestroyed.inc({ provider: providerLabel(provider) }),
+    instanceReappeared: ({ provider }) => reappeared.inc({ provider: providerLabel(provider) }),
+    instancesListed: ({ provider, result }) => {
+      const about = { provider: providerLabel(provider) };
+      lists.inc({ ...about, result });
+      if (result === 'failed') return;
+      listSuspect.set(about, result === 'suspect' ? 1 : 0);
+      if (result === 'complete') listedAt.set(about, clock.now() / SECOND_MS);
     },
     ghostDetected: () => {
       ghosts.inc();

@@ -38,6 +38,7 @@ import { REFUSALS } from '../tunnel/room.ts';
 import { CONNECTION_ENDS } from '../tunnel/tunnel-connection.ts';
 import { checkSecretKey, KEY_CANARY, settleDeploymentId } from './identity.ts';
 import { refuseEmptiedDatabase } from './emptied-database.ts';
+import { leakSources } from './leak-sources.ts';
 import { concernedBy, createLifeCycle } from './life-cycle.ts';
 import { createLocalPool } from './local-pool.ts';
 import { recordChange } from './metrics-recorder.ts';
@@ -272,6 +273,7 @@ export async function createCore({
       tunnelConnections: () => tunnels.connections(),
       isClockFrozen: () => clock.frozen,
       isInRecovery: async () => (await recovery.read()).isOn,
+      ...leakSources({ sessions, sightings, accountSpend: lifeCycle.accountSpend, clock }),
     });
 
     for (const { id, simulated } of book.providers())
@@ -379,6 +381,7 @@ const CONTROLLER_NAMES = [
   'instance.orphans',
   'session.cost-metering',
   'cost.reconciliation',
+  'account.spend',
   'session.retention',
   'tunnel.ports',
   'clock.steadiness',

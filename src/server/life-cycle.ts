@@ -5,6 +5,7 @@ import type { Ids } from '../core/ids.ts';
 import type { Log } from '../core/log.ts';
 import type { SteadyClock } from '../core/steady-clock.ts';
 import type { Controller } from '../controllers/controller.ts';
+import { createAccountSpendController, type AccountSpendController } from '../controllers/account-spend.ts';
 import { createChargeReconciliationController } from '../controllers/charge-reconciliation.ts';
 import { createCostMeteringController } from '../controllers/cost-metering.ts';
 import { createExpiryController, createHardMaximumController } from '../controllers/expiry.ts';
@@ -78,6 +79,7 @@ export interface LifeCycle {
   release(): Promise<void>;
   /** What the provider's own check said last. */
   verdictOf(provider: ProviderId): Verdict | undefined;
+  readonly accountSpend: Pick<AccountSpendController, 'spend'>;
   /** Ends the tasks that only look and wait; calls that change something are left to finish. */
   abandonWaits(reason: Error): void;
   /** Cuts short whatever the controllers have under way. */
@@ -90,6 +92,8 @@ const PRICE_TOLERANCE_PERCENT = 5;
 const PROOF_BUDGET_MS = 60 * SECOND_MS;
 const MANY = 100_000;
 const CHECK_EVERY_MS = 5 * MINUTE_MS;
+/** So that the quarter of an hour that is compared has three parts. */
+const COMPARE_SPEND_EVERY_MS = 5 * MINUTE_MS;
 /** The most that LIFECYCLE_CHECK_INTERVAL can be. */
 const LONGEST_CHECK_INTERVAL_MS = 10 * MINUTE_MS;
 
@@ -130,6 +134,11 @@ export function createLifeCycle(deps: LifeCycleDeps): LifeCycle {
     },
   });
   const providerCheck = createProviderCheckController({ ...deps, settings: { periodMs: CHECK_EVERY_MS, callTimeoutMs } });
+  const accountSpend = createAccountSpendController({
+    ...deps,
+    observer,
+    settings: { periodMs: COMPARE_SPEND_EVERY_MS, callTimeoutMs },
+  });
   const controllers: Controller[] = [
     providerCheck,
     offerRefresh,
@@ -190,6 +199,7 @@ export function createLifeCycle(deps: LifeCycleDeps): LifeCycle {
       metrics: { chargeReconciled: (provider, result) => metrics.chargeReconciled({ provider, result }) },
       settings: { periodMs: HOUR_MS, callTimeoutMs: 4 * callTimeoutMs },
     }),
+    accountSpend,
     createRetentionController({ ...deps, settings: { periodMs: MINUTE_MS, sessionRetentionMs: config.retention.sessionMs } }),
     deps.tunnelPorts,
     {
@@ -212,6 +222,7 @@ export function createLifeCycle(deps: LifeCycleDeps): LifeCycle {
     loadOffers: () => offerRefresh.load(),
     release: () => offerRefresh.release(),
     verdictOf: (provider) => providerCheck.verdictOf(provider),
+    accountSpend,
     abandonWaits: (reason) => {
       for (const pool of waits) pool.stop(reason);
     },

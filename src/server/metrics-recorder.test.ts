@@ -49,7 +49,11 @@ describe('recordChange', () => {
     [aSession({ reason: 'hard_max' }), 'session.stopping', ['hardMaxEnforced']],
     [aSession({ reason: 'expired' }), 'session.stopping', []],
     [aSession({}), 'instance.vanished', ['ghostDetected']],
-    [aSession({}), 'instance.reappeared', ['orphanDetected']],
+    [
+      aSession({}),
+      ['instance.reappeared', { provider: 'tensordock' }], // the attempt's: the session has gone on elsewhere
+      ['orphanDetected', 'instanceReappeared {"provider":"tensordock"}'],
+    ],
     [aSession({}), 'instance.destroy_failed', []], // each call is counted where it is made
     [aSession({}), ['attempt.failed', { reason: 'ssh_verify_timeout' }], ['sshVerifyFailed']],
     [aSession({}), ['attempt.failed', { reason: 'wrong_host' }], ['sshVerifyFailed']],

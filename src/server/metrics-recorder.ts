@@ -40,6 +40,7 @@ export function recordChange(metrics: Metrics, { session, events, failures }: Se
         break;
       case 'instance.reappeared':
         metrics.orphanDetected();
+        metrics.instanceReappeared({ provider: String(data['provider']) });
         break;
     }
   }

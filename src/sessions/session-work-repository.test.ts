@@ -86,6 +86,42 @@ describeEachStore('session repository', (open) => {
       expect(await sessions.countReappeared()).toEqual([]);
     });
 
+    it('tells what may exist unwanted or unknown, since when, and what it costs an hour by its open segment or else as offered', async () => {
+      const sessions = await repository();
+      const [destroyed, lost, alive] = [countedId('ses', 1), countedId('ses', 2), countedId('ses', 3)];
+      for (const id of [destroyed, lost, alive]) await insert(sessions, { id });
+      const accepted = acceptedOf(await live(sessions, destroyed, [begun(destroyed)]));
+      await live(sessions, alive, [acceptedOf(await live(sessions, alive, [begun(alive)]))]);
+      await live(sessions, lost, [begun(lost), { kind: 'create_unknown', ordinal: 1, message: 'no answer' }]);
+      if (accepted.kind !== 'create_accepted') throw new Error('it was accepted');
+      const dearer = { ...accepted.instance, priceMicrosPerHour: 345_000 };
+      await live(sessions, destroyed, [
+        accepted,
+        { kind: 'seen', ordinal: 1, by: 'get', instance: dearer },
+        { kind: 'stop_requested', reason: 'idle' },
+      ]);
+
+      const rows = await sessions.unconfirmedAttempts();
+
+      expect(rows.toSorted((one, other) => (one.state < other.state ? -1 : 1))).toEqual([
+        { provider: 'cloud', state: 'destroying', count: 1, microsPerHour: 345_000, oldestAt: START },
+        { provider: 'cloud', state: 'unknown', count: 1, microsPerHour: 340_000, oldestAt: START },
+      ]);
+      expect(await sessions.countClosedAttempts()).toBe(0);
+    });
+
+    it('counts attempts that are over, a refused one among them: its tag is watched, too', async () => {
+      const sessions = await repository();
+      await insert(sessions);
+      await live(sessions, SESSION_ID, [
+        begun(),
+        { kind: 'create_refused', ordinal: 1, refusal: { kind: 'capacity', message: 'taken' } },
+      ]);
+
+      expect(await sessions.countClosedAttempts()).toBe(1);
+      expect(await sessions.unconfirmedAttempts()).toEqual([]);
+    });
+
     it('finds what has expired and is still wanted, and when the next will', async () => {
       const sessions = await repository();
       const [a, b] = [countedId('ses', 1), countedId('ses', 2)];
@@ -157,6 +193,8 @@ describe('session repository on a SQLite file', () => {
     await sessions.countLive();
     await sessions.countReappeared();
     await sessions.unconfirmedDestroys();
+    await sessions.unconfirmedAttempts();
+    await sessions.countClosedAttempts();
     await sessions.listEvents({ id: SESSION_ID, after: 0, limit: 9 });
 
     const file = new SqliteDatabase(database.path, { readonly: true });
@@ -169,7 +207,7 @@ describe('session repository on a SQLite file', () => {
         return [definition.name, steps.map(({ detail }) => detail)] as const;
       });
 
-      expect(plans).toHaveLength(16);
+      expect(plans).toHaveLength(18);
       for (const [name, details] of plans)
         expect(
           details.filter((detail) => detail.startsWith('SCAN')),

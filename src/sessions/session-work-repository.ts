@@ -1,9 +1,20 @@
 import { and, asc, eq, gt, inArray, isNull, lte, notExists, sql } from 'drizzle-orm';
 import type { EpochMs } from '../core/clock.ts';
+import type { MicroUsd } from '../core/money.ts';
 import { statement } from '../db/statement.ts';
 import type { Store } from '../db/store.ts';
 import type { Attempt, AttemptState, Session, SessionStatus } from '../db/tables.ts';
 import type { ProviderId } from '../provider/ids.ts';
+
+export interface UnconfirmedAttempts {
+  readonly provider: ProviderId;
+  readonly state: 'destroying' | 'unknown';
+  readonly count: number;
+  /** By the open segment; without one, as offered. */
+  readonly microsPerHour: MicroUsd;
+  /** When the oldest was told to end, or was about to be made. */
+  readonly oldestAt: EpochMs;
+}
 
 const LIVE_STATUSES: SessionStatus[] = ['pending', 'provisioning', 'running', 'stopping'];
 
@@ -169,6 +180,26 @@ export function createSessionWorkRepository(store: Store) {
       .where(eq(attempts.state, 'destroying')),
   );
 
+  const unconfirmedAttempts = statement('attempt.unconfirmed', (query) =>
+    query
+      .select({
+        provider: attempts.provider,
+        state: attempts.state,
+        count: sql`count(*)`.mapWith(Number),
+        microsPerHour: sql`sum(coalesce(${attempts.billingRate}, ${attempts.priceMicrosPerHour}))`.mapWith(Number),
+        oldestAt: sql`min(coalesce(${attempts.destroyRequestedAt}, ${attempts.intentAt}))`.mapWith(Number),
+      })
+      .from(attempts)
+      .where(inArray(attempts.state, ['destroying', 'unknown']))
+      .groupBy(attempts.provider, attempts.state),
+  );
+  const countClosed = statement('attempt.count-closed', (query) =>
+    query
+      .select({ count: sql`count(*)`.mapWith(Number) })
+      .from(attempts)
+      .where(eq(attempts.state, 'gone')),
+  );
+
   return {
     /** Sessions that wait for an attempt to be begun, the longest due first. */
     findAwaitingAttempt: (request: { now: EpochMs; limit: number }): Promise<Pick<Session, 'id' | 'provider'>[]> =>
@@ -212,6 +243,15 @@ export function createSessionWorkRepository(store: Store) {
     async unconfirmedDestroys(): Promise<{ count: number; oldestAt: EpochMs | undefined }> {
       const [row] = await store.read(unconfirmedDestroys({}));
       return { count: row?.count ?? 0, oldestAt: instant(row?.oldestAt) };
+    },
+    /** What may exist although nobody wants it or knows it, by provider: since when the oldest is so, and what they cost an hour. */
+    async unconfirmedAttempts(): Promise<UnconfirmedAttempts[]> {
+      const rows = await store.read(unconfirmedAttempts({}));
+      return rows.map(({ state, ...row }) => ({ ...row, state: state === 'unknown' ? state : 'destroying' }));
+    },
+    /** Attempts that are over and whose tag, if it is seen again, is known by its row. */
+    async countClosedAttempts(): Promise<number> {
+      return (await store.read(countClosed({})))[0]?.count ?? 0;
     },
   };
 }

@@ -50,6 +50,20 @@ describeEachStore('sightings', (open) => {
     expect(await sightings.saw(sighting, 3)).toMatchObject({ goneAt: null, sightings: 2 });
   });
 
+  it('counts by provider those that are not known to be gone, and tells since when the oldest is seen', async () => {
+    const sightings = await repository();
+    expect(await sightings.countAlive()).toEqual([]);
+    await sightings.saw(sighting, 1);
+    await sightings.saw({ ...sighting, instanceId: instanceId('second') }, 2);
+    await sightings.saw({ ...sighting, provider: providerId('pool') }, 3);
+    await sightings.markGone(providerId('pool'), 4);
+    await sightings.saw({ ...sighting, instanceId: instanceId('second') }, 4);
+
+    expect(await sightings.countAlive()).toEqual([{ provider: 'cloud', count: 2, firstSeenAt: 1 }]);
+    await sightings.markGone(cloud, 4);
+    expect(await sightings.countAlive()).toEqual([{ provider: 'cloud', count: 1, firstSeenAt: 2 }]);
+  });
+
   it('forgets strays that are gone long enough, and never one that is not', async () => {
     const sightings = await repository();
     await sightings.saw(sighting, 1);

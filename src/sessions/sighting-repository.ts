@@ -41,6 +41,17 @@ export function createSightingRepository(store: Store) {
       .where(lt(strays.goneAt, values.before))
       .returning({ one: sql`1` }),
   );
+  const countAlive = statement('stray.count-alive', (query) =>
+    query
+      .select({
+        provider: strays.provider,
+        count: sql`count(*)`.mapWith(Number),
+        firstSeenAt: sql`min(${strays.firstSeenAt})`.mapWith(Number),
+      })
+      .from(strays)
+      .where(isNull(strays.goneAt))
+      .groupBy(strays.provider),
+  );
   const record = statement('observation.record', (query, values: Observation) =>
     query
       .insert(observations)
@@ -67,6 +78,8 @@ export function createSightingRepository(store: Store) {
     /** Those that a complete list of `provider` no longer shows; handed back once. */
     markGone: (provider: ProviderId, listedAt: EpochMs): Promise<Stray[]> =>
       store.write(() => markGone({ provider, before: listedAt, goneAt: listedAt })),
+    /** Those that are not known to be gone, and when the oldest of them was first seen. */
+    countAlive: (): Promise<{ provider: ProviderId; count: number; firstSeenAt: EpochMs }[]> => store.read(countAlive({})),
     async pruneStrays(before: EpochMs): Promise<number> {
       return (await store.write(() => deleteGone({ before }))).length;
     },

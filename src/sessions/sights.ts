@@ -212,7 +212,7 @@ function reappeared(draft: Draft, attempt: Attempt, instance: Instance, rules: S
   });
   bill(draft, attempt, rateOf(attempt, instance, rules.billingOf(attempt.provider), session.diskGb), unbilledSince);
   beginDestroy(draft, attempt);
-  emit(draft, 'instance.reappeared', { attempt: attempt.ordinal, instance_id: instance.id });
+  emit(draft, 'instance.reappeared', { attempt: attempt.ordinal, instance_id: instance.id, provider: attempt.provider });
 }
 
 /** And this one did not show it. */

@@ -161,6 +161,10 @@ function exposedMetrics(): [name: string, labels: readonly string[]][] {
   metrics.collectFrom({
     activeSessions: async () => [],
     unconfirmedDestroys: async () => ({ count: 0, oldestAgeMs: 0 }),
+    unconfirmedInstances: async () => [],
+    orphansAlive: async () => [],
+    tombstones: async () => 0,
+    accountSpend: () => [],
     offers: () => [],
     tunnelConnections: () => [],
     isClockFrozen: () => false,

@@ -1,4 +1,5 @@
 import type { Clock } from '../../src/core/clock.ts';
+import { HOUR_MS } from '../../src/core/duration.ts';
 import type { MicroUsd } from '../../src/core/money.ts';
 import { instanceId, offerId, providerId } from '../../src/provider/ids.ts';
 import type { InstanceId } from '../../src/provider/ids.ts';
@@ -98,7 +99,8 @@ export class InMemoryAccount {
   readonly settings: AccountSettings;
   readonly events: AccountEvent[] = [];
   offers: readonly Offer[];
-  balanceMicros: MicroUsd = 100_000_000;
+  /** Whatever existed has been paid from it. */
+  paidInMicros: MicroUsd = 100_000_000;
   /** None unless a test gives it some. */
   templates: readonly Template[] = [];
 
@@ -223,6 +225,16 @@ export class InMemoryAccount {
     const instance = this.#add({ tag: request.tag, priceMicrosPerHour, offer, request, landsAfterMs });
     this.#note('created', instance);
     return instance;
+  }
+
+  /** What is left once everything that ever existed is paid for, at its price and for its time. */
+  balanceMicros(): MicroUsd {
+    const now = this.#clock.monotonicMs();
+    const spent = this.#instances.reduce((sum, { existsAt, goneAt, priceMicrosPerHour }) => {
+      const aliveMs = Math.max(0, Math.min(goneAt ?? now, now) - existsAt);
+      return sum + (priceMicrosPerHour * aliveMs) / HOUR_MS;
+    }, 0);
+    return Math.round(this.paidInMicros - spent);
   }
 
   /** Asks for the end; whether there was anything to end. */

@@ -182,7 +182,7 @@ export function createInMemoryProvider({
       }),
 
     check: (options) => call('Check', options, () => {}),
-    balance: (options) => call('GetBalance', options, () => account.balanceMicros),
+    balance: (options) => call('GetBalance', options, () => account.balanceMicros()),
 
     templates: ({ hashId: wanted }, options) =>
       call('ListTemplates', options, () => ({

@@ -1,4 +1,5 @@
 import type { PortRange } from '../../src/config/port-range.ts';
+import { createAccountSpendController, type AccountSpendController } from '../../src/controllers/account-spend.ts';
 import { createCostMeteringController } from '../../src/controllers/cost-metering.ts';
 import type { Controller, Report } from '../../src/controllers/controller.ts';
 import { createDriver, type Driver } from '../../src/controllers/driver.ts';
@@ -25,6 +26,7 @@ import { createCostRepository, type CostRepository } from '../../src/costs/cost-
 import { createInstallationRepository } from '../../src/db/installation-repository.ts';
 import { createLeaseRepository, type LeaseRepository } from '../../src/db/lease-repository.ts';
 import type { Store } from '../../src/db/store.ts';
+import type { Metrics } from '../../src/observability/metrics.ts';
 import { createOfferBook, type OfferBook } from '../../src/offers/offer-book.ts';
 import { createRecentWishes, type RecentWishes } from '../../src/offers/recent-wishes.ts';
 import { createOfferRepository, type OfferRepository } from '../../src/offers/offer-repository.ts';
@@ -122,6 +124,8 @@ export interface ReplicaDeps {
   readonly seed: number;
   /** Handed in by who wants to end it from its first moment on. */
   readonly life?: Life;
+  /** Told what is counted, beside `counts`. */
+  readonly metrics?: Pick<Metrics, 'orphanDetected' | 'orphanDestroyed' | 'instancesListed'>;
 }
 
 /** One broker process of a test's world: the product's own parts over the world's database and providers. */
@@ -140,6 +144,7 @@ export interface Replica {
   readonly driver: Driver;
   readonly pools: readonly TaskPool[];
   readonly tunnels: PaperTunnels;
+  readonly accountSpend: AccountSpendController;
   readonly controllers: readonly Controller[];
   readonly commands: {
     readonly request: ReturnType<typeof createRequestSession>;
@@ -229,7 +234,15 @@ export async function createReplica(deps: ReplicaDeps): Promise<Replica> {
     },
   });
   const { callTimeoutMs, periodMs } = settings;
-  const observer = createObserver({ providers, sessions, observations: sightings, clock, log, callTimeoutMs });
+  const observer = createObserver({
+    providers,
+    sessions,
+    observations: sightings,
+    clock,
+    log,
+    metrics: { instancesListed: (list) => deps.metrics?.instancesListed(list) },
+    callTimeoutMs,
+  });
   const verifier: Pick<SshVerifier, 'prove'> = {
     prove: (request, options) => life[deps.realSsh ? 'during' : 'whileAlive'](() => deps.ssh.verifier.prove(request, options)),
   };
@@ -260,7 +273,11 @@ export async function createReplica(deps: ReplicaDeps): Promise<Replica> {
     offers,
   };
   const metrics = {
-    orphanDetected: () => void (counts.orphans += 1),
+    orphanDetected: () => {
+      counts.orphans += 1;
+      deps.metrics?.orphanDetected();
+    },
+    orphanDestroyed: (orphan: { provider: ProviderId }) => deps.metrics?.orphanDestroyed(orphan),
     destroyFailed: () => void (counts.destroysFailed += 1),
     sshAttemptFailed: () => void (counts.knocksFailed += 1),
     sshProven: () => void (counts.proofs += 1),
@@ -281,6 +298,11 @@ export async function createReplica(deps: ReplicaDeps): Promise<Replica> {
       holder: `replica-${deps.seed}`,
       exclusive: isExclusive,
     },
+  });
+  const accountSpend = createAccountSpendController({
+    ...shared,
+    deploymentId,
+    settings: { periodMs: 5 * MINUTE_MS, callTimeoutMs },
   });
   const controllers: Controller[] = [
     offerRefresh,
@@ -325,6 +347,7 @@ export async function createReplica(deps: ReplicaDeps): Promise<Replica> {
       settings: { periodMs: settings.reconciliationIntervalMs, graceMs: settings.orphanGraceMs, callTimeoutMs },
     }),
     createCostMeteringController({ ...shared, metrics, settings: { periodMs: settings.checkIntervalMs } }),
+    accountSpend,
     createRetentionController({
       ...shared,
       settings: { periodMs: MINUTE_MS, sessionRetentionMs: settings.sessionRetentionMs },
@@ -376,6 +399,7 @@ export async function createReplica(deps: ReplicaDeps): Promise<Replica> {
     driver,
     pools,
     tunnels,
+    accountSpend,
     controllers,
     counts,
     commands: {

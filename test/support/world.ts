@@ -22,7 +22,7 @@ import { FakeClock } from './fake-clock.ts';
 import type { InMemoryAccount } from './in-memory-account.ts';
 import { createInMemoryProvider, type InMemoryProvider, type InMemoryProviderDeps } from './in-memory-provider.ts';
 import { recordingLog, type RecordingLog } from './log.ts';
-import { createReplica, WORLD_SETTINGS, type Replica, type WorldSettings } from './replica.ts';
+import { createReplica, WORLD_SETTINGS, type Replica, type ReplicaDeps, type WorldSettings } from './replica.ts';
 import { databases } from './stores.ts';
 import { createScriptedSsh, type ScriptedSsh } from './scripted-ssh.ts';
 
@@ -47,6 +47,7 @@ export interface WorldOptions {
   /** Real SSH instead of the script. */
   readonly ssh?: { readonly verifier: Pick<SshVerifier, 'prove'>; readonly sampler: Sampler };
   readonly seed?: number;
+  readonly metrics?: ReplicaDeps['metrics'];
 }
 
 /**
@@ -165,6 +166,7 @@ export async function aWorld(options: WorldOptions): Promise<World> {
       realSsh: options.ssh !== undefined && !outside, // a world from outside says itself how long it waits for a knock
       settings,
       seed: seed * 1_000 + generation,
+      ...(options.metrics && { metrics: options.metrics }),
     });
     clock.busy.push(() => replica.life.busy);
     return replica;
