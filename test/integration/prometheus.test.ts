@@ -1,17 +1,22 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readdirSync } from 'node:fs';
+import { cp, readFile, writeFile } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { endBrokers, makeFolder, startBroker, until, type BrokerProcess } from '../support/broker-process.ts';
 import { dashboardExpressions } from '../support/dashboard.ts';
 import { describePart } from '../support/parts.ts';
+import { namesIn } from '../support/promql.ts';
 import { endForGood, rentRunning } from '../support/wire-session.ts';
 
-// The scrape file and the dashboard that ship, in a real Prometheus that watches a real broker.
+// The scrape file, the rules and the dashboard that ship, in a real Prometheus that watches a real broker.
 
-const shipped = resolve(import.meta.dirname, '../../deploy/prometheus/prometheus.yml');
+const folder = resolve(import.meta.dirname, '../../deploy/prometheus');
+const shipped = join(folder, 'prometheus.yml');
+const ruleFiles = readdirSync(join(folder, 'rules')).map((file) => join(folder, 'rules', file));
+const ruleTests = readdirSync(join(folder, 'tests')).map((file) => join(folder, 'tests', file));
 const QUICK = { SIMULATED_CREATE_SECONDS: '0.1', SIMULATED_BOOT_SECONDS: '0.2', SIMULATED_DESTROY_SECONDS: '0.1' };
 /** A Grafana that looks at the last minute, at all providers. */
 const VARIABLES: readonly (readonly [string, string])[] = [
@@ -26,6 +31,9 @@ const SHOWING = [
   'Clock',
   'Active sessions',
   'Ended sessions',
+  'Unconfirmed spend',
+  'Orphans alive',
+  'Lists of instances',
   'Creates and retries',
   'Request to running',
   'Address to SSH proven',
@@ -64,6 +72,26 @@ describePart('prometheus', 'Prometheus', () => {
     expect(code, output).toBe(0);
   });
 
+  it('evaluates every rule, asks only for metrics and labels that the broker exposes, and raises no alarm over a healthy one', async () => {
+    const rules = await prometheus.rules();
+    const recorded = rules.filter(({ type }) => type === 'recording');
+    const alerts = rules.filter(({ type }) => type === 'alerting');
+    const exposed = (await broker.api<undefined>('GET', '/metrics')).text;
+    const known = new Set([
+      ...[...exposed.matchAll(/^# TYPE (\S+) /gm)].map(([, name = '']) => name),
+      ...recorded.map(({ name }) => name),
+      'up',
+    ]);
+    const labels = await prometheus.labels();
+    const asked = rules.map(({ query }) => namesIn(query));
+
+    expect(rules.filter(({ health }) => health !== 'ok')).toEqual([]);
+    expect(alerts.length).toBeGreaterThan(10);
+    expect(asked.flatMap(({ names }) => names).filter((name) => !known.has(name))).toEqual([]);
+    expect(asked.flatMap((each) => each.labels).filter((label) => !labels.includes(label))).toEqual([]);
+    expect(alerts.filter(({ state }) => state !== 'inactive')).toEqual([]);
+  });
+
   it('finds nothing to complain of in our metrics but the two names that are kept for existing dashboards', async () => {
     const page = (await broker.api<undefined>('GET', '/metrics')).text;
 
@@ -89,6 +117,17 @@ describePart('prometheus', 'Prometheus', () => {
     const values = answers.flatMap(({ data }) => data?.result ?? []).map(({ value }) => Number(value[1]));
     expect(values.filter((value) => Number.isFinite(value)).length, JSON.stringify(expressions)).toBeGreaterThan(0);
   });
+
+  // at the end: it takes its time, and the panels look back half a minute
+  it('takes the rules as they ship, and their tests hold', async () => {
+    expect(ruleFiles.length).toBeGreaterThan(0);
+    const checked = await run('promtool', ['check', 'rules', ...ruleFiles]);
+    expect(checked.code, checked.output).toBe(0);
+
+    expect(ruleTests.length).toBeGreaterThan(0);
+    const tested = await run('promtool', ['test', 'rules', ...ruleTests]);
+    expect(tested.code, tested.output).toBe(0);
+  });
 });
 
 interface QueryAnswer {
@@ -97,7 +136,19 @@ interface QueryAnswer {
   readonly data?: { readonly result: readonly { readonly value: readonly [number, string] }[] };
 }
 
+interface Rule {
+  readonly type: 'recording' | 'alerting';
+  readonly name: string;
+  readonly query: string;
+  readonly health: 'ok' | 'err' | 'unknown';
+  readonly state?: 'inactive' | 'pending' | 'firing';
+}
+
 interface Prometheus {
+  /** All of them, once each has been evaluated. */
+  rules(): Promise<readonly Rule[]>;
+  /** The names of all labels that were scraped. */
+  labels(): Promise<readonly string[]>;
   query(expr: string): Promise<QueryAnswer>;
   /** Resolves when the broker has been scraped so many times more. */
   untilScraped(times: number): Promise<void>;
@@ -106,15 +157,19 @@ interface Prometheus {
 
 /** One of its own on a free port of loopback, with the shipped file but for the target, and a scrape each second. */
 async function startPrometheus(target: string): Promise<Prometheus> {
-  const folder = makeFolder();
+  const home = makeFolder();
   const port = await freePort();
-  const file = join(folder, 'prometheus.yml');
+  const file = join(home, 'prometheus.yml');
   const text = await readFile(shipped, 'utf8');
-  await writeFile(file, text.replace('127.0.0.1:8080', target).replace('scrape_interval: 15s', 'scrape_interval: 1s'));
+  await cp(join(folder, 'rules'), join(home, 'rules'), { recursive: true });
+  await writeFile(
+    file,
+    text.replace('127.0.0.1:8080', target).replace(/(scrape|evaluation)_interval: 15s/g, '$1_interval: 1s'),
+  );
   const child = spawn(
     'prometheus',
-    [`--config.file=${file}`, `--storage.tsdb.path=${join(folder, 'data')}`, `--web.listen-address=127.0.0.1:${port}`],
-    { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] },
+    [`--config.file=${file}`, `--storage.tsdb.path=${join(home, 'data')}`, `--web.listen-address=127.0.0.1:${port}`],
+    { cwd: home, stdio: ['ignore', 'pipe', 'pipe'] },
   );
   const output: string[] = [];
   for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (part: string) => output.push(part));
@@ -129,6 +184,17 @@ async function startPrometheus(target: string): Promise<Prometheus> {
     return Number(answer?.data?.result[0]?.value[1] ?? 0);
   };
   const prometheus: Prometheus = {
+    rules: () =>
+      until('every rule to be evaluated', async () => {
+        const response = await fetch(`http://127.0.0.1:${port}/api/v1/rules`);
+        const { data } = (await response.json()) as { data: { groups: readonly { rules: readonly Rule[] }[] } }; // as its documentation has it
+        const rules = data.groups.flatMap((group) => group.rules);
+        return rules.length > 0 && rules.every(({ health }) => health !== 'unknown') ? rules : undefined;
+      }),
+    labels: async () => {
+      const response = await fetch(`http://127.0.0.1:${port}/api/v1/labels`);
+      return ((await response.json()) as { data: readonly string[] }).data; // as its documentation has it
+    },
     query,
     untilScraped: async (times) => {
       const before = await scrapes();

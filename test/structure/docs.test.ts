@@ -8,6 +8,7 @@ import { listSettings } from '../../src/config/list-settings.ts';
 import { systemClock } from '../../src/core/clock.ts';
 import { createMetrics } from '../../src/observability/metrics.ts';
 import { dashboardExpressions } from '../support/dashboard.ts';
+import { namesIn, storedMetrics } from '../support/promql.ts';
 import { repositoryFiles, root } from './source-files.ts';
 
 const read = (file: string) => readFileSync(join(root, file), 'utf8');
@@ -54,7 +55,7 @@ describe('the documents', () => {
   });
 
   it('name no metric that is not exposed', () => {
-    const metrics = new Map(exposedMetrics());
+    const metrics = exposedMetrics();
     // a provider's page speaks of its vendor's fields
     const ours = pages.filter((page) => !page.startsWith('providers/'));
     const named = ours.flatMap((page) => [...read(page).matchAll(/\bgpu_[a-z_]+(?=[`{])/g)].map(([name]) => ({ page, name })));
@@ -109,7 +110,7 @@ describe('the decisions', () => {
 
 describe('the dashboard', () => {
   it('uses only metrics and labels that are exposed', async () => {
-    const metrics = new Map(exposedMetrics());
+    const metrics = exposedMetrics();
     const expressions = await dashboardExpressions();
     expect(expressions.length).toBeGreaterThan(30);
 
@@ -122,6 +123,48 @@ describe('the dashboard', () => {
     });
 
     expect(faults).toEqual([]);
+  });
+});
+
+describe('the rules of Prometheus', () => {
+  const rules = read('deploy/prometheus/rules/berth-leaks.yml');
+  const named = (kind: string) => [...rules.matchAll(new RegExp(`^ +- ${kind}: (\\S+)$`, 'gm'))].map(([, name = '']) => name);
+  const alerts = named('alert');
+
+  it('ask only for metrics that are exposed, or recorded beside them', () => {
+    const known = new Set([...exposedMetrics().keys(), ...named('record')]);
+    const asked = rules
+      .split('\n')
+      .filter((line) => !line.trimStart().startsWith('#'))
+      .flatMap((line) => [...line.matchAll(/\b(?:\w+:)?(?:gpu|http|berth)_[a-z_]+(?::\w+)?/g)].map(([name]) => name));
+
+    expect(asked.length).toBeGreaterThan(20);
+    expect(asked.filter((name) => !known.has(name))).toEqual([]);
+  });
+
+  it('are explained, each alert and no other', () => {
+    const [, section = ''] = read('docs/operations.md').split('## When something may be leaking\n');
+    const [text = ''] = section.split('\n## ');
+    const explained = [...text.matchAll(/^\| `(Berth\w+)` /gm)].map(([, name]) => name);
+
+    expect(alerts.length).toBeGreaterThan(10);
+    expect(explained.toSorted()).toEqual(alerts.toSorted());
+  });
+
+  it('point to sections that exist', () => {
+    const pointers = [...rules.matchAll(/^ +runbook: (\S+)$/gm)].map(([, link = '']) => link);
+
+    expect(pointers).toHaveLength(alerts.length);
+    expect(pointers.filter((link) => !resolves('README.md', link))).toEqual([]);
+  });
+
+  it.each(alerts)('are tested to fire and not to: %s', (alert) => {
+    const tests = read('deploy/prometheus/tests/berth-leaks.test.yml');
+    const cases = [...tests.matchAll(new RegExp(`alertname: ${alert}\\n +exp_alerts:(.*)$`, 'gm'))].map(([, alarms = '']) =>
+      alarms.trim(),
+    );
+
+    expect(new Set(cases)).toEqual(new Set(['', '[]']));
   });
 });
 
@@ -143,7 +186,7 @@ function slug(title: string): string {
 }
 
 /** Each name that Prometheus stores, with its labels. */
-function exposedMetrics(): [name: string, labels: readonly string[]][] {
+function exposedMetrics(): ReadonlyMap<string, readonly string[]> {
   const metrics = createMetrics({
     version: '',
     clock: systemClock,
@@ -170,31 +213,5 @@ function exposedMetrics(): [name: string, labels: readonly string[]][] {
     isClockFrozen: () => false,
     isInRecovery: async () => false,
   });
-  return metrics.describe().flatMap(({ name, type, labels }): [string, readonly string[]][] =>
-    type === 'histogram'
-      ? [
-          [name, labels],
-          [`${name}_bucket`, [...labels, 'le']],
-          [`${name}_sum`, labels],
-          [`${name}_count`, labels],
-        ]
-      : [[name, labels]],
-  );
-}
-
-/** The metrics of a PromQL expression, and the labels that it matches or groups by. */
-function namesIn(expr: string): { names: readonly string[]; labels: readonly string[] } {
-  const labels: string[] = [];
-  const bare = expr
-    .replace(/"[^"]*"/g, '""')
-    .replace(/\b(?:by|without) \(([^)]*)\)/g, (_, list: string) => {
-      labels.push(...list.split(',').map((label) => label.trim()));
-      return ' ';
-    })
-    .replace(/\{([^}]*)\}/g, (_, matchers: string) => {
-      labels.push(...[...matchers.matchAll(/(\w+)\s*[=!]/g)].map(([, label = '']) => label));
-      return ' ';
-    })
-    .replace(/\[[^\]]*\]/g, ' ');
-  return { names: [...bare.matchAll(/\b[a-z_:][\w:]*\b(?!\s*\()/g)].map(([name]) => name), labels };
+  return storedMetrics(metrics.describe());
 }
