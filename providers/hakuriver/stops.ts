@@ -59,6 +59,11 @@ export function createStops({ client, rows, endings, machines, memory, runner, c
     const verdict = await runner.stop({ id: row.task_id, url, generation, signal: call.signal });
     const isOver = verdict === 'ended' || verdict === 'unknown' || (await isRemovedByHand({ row, remembered }, verdict, call));
     if (!isOver) return;
+    if (verdict === 'unknown' && remembered.isUntold === true)
+      log.warn(
+        { instanceId: row.task_id, machine: remembered.node },
+        'hakuriver runner does not know a VPS that it may have started: look for its container on its machine',
+      );
     memory.add(row.task_id, {
       endedByRunnerMs: remembered.endedByRunnerMs ?? clock.monotonicMs(),
       isEndedByRunner: verdict === 'ended' || remembered.isEndedByRunner === true,

@@ -64,6 +64,8 @@ export const openHakuMarket: OpenMarket = async ({ clock, seed, mood }) => {
       },
     },
     books: () => emulator.ledger().flatMap((entry) => bookOf(entry, clock.now())),
+    isBeyondReach: (id) =>
+      emulator.ledger().some(({ taskId, isLiving, isForgotten }) => taskId === id && isLiving && isForgotten),
     troubles: [...troubles.keys()],
     trouble: (...wanted) => emulator.setKnobs({ ...knobs, ...Object.assign({}, ...wanted.map((each) => troubles.get(each))) }),
     // whatever went wrong after the machine had started it, the Host says this, and never an id

@@ -98,6 +98,7 @@ export async function openStoryWorld({ seed, mood, billedUnseen, blindMs }: Orde
   });
 
   const isOurs = ({ tag }: Book) => tag !== undefined && parseOwnershipTag(tag)?.deployment === broker.deploymentId;
+  const isBeyondReach = ({ id }: Book) => market.isBeyondReach?.(id) === true;
   const sessions = new Set<SessionId>();
 
   async function reached(
@@ -119,7 +120,7 @@ export async function openStoryWorld({ seed, mood, billedUnseen, blindMs }: Orde
     broker,
     clock,
     ours: () => market.books().filter(isOurs),
-    living: () => market.books().filter((book) => isOurs(book) && book.closedAt === undefined),
+    living: () => market.books().filter((book) => isOurs(book) && book.closedAt === undefined && !isBeyondReach(book)),
     anything: {
       byRequirements: true,
       keysOfTheBroker: true,
@@ -182,9 +183,7 @@ export async function openStoryWorld({ seed, mood, billedUnseen, blindMs }: Orde
       for (const id of sessions) await broker.stop(id);
       for (const id of sessions) await reached(id, 'ended', ({ session }) => isEnded(session), ENDS_WITHIN_MS);
       assert.deepEqual(
-        market
-          .books()
-          .flatMap((book) => (isOurs(book) && book.closedAt === undefined && isKnown(book, sessions) ? [book.tag] : [])),
+        world.living().flatMap((book) => (isKnown(book, sessions) ? [book.tag] : [])),
         [],
         'every session has ended, and these instances of them live on',
       );

@@ -78,6 +78,8 @@ export interface StoryMarket {
   readonly untoldPriceShare?: number;
   /** The longest time in which a machine that does not answer is billed as if it ran: nobody knows whether it does. */
   readonly silenceMs?: number;
+  /** Whether it lives where no call to anybody reaches it. */
+  readonly isBeyondReach?: (id: InstanceId) => boolean;
   /** Calls that the vendor itself found too frequent. */
   tooFrequent(): readonly string[];
   close(): Promise<void>;

@@ -23,6 +23,8 @@ export interface LedgerEntry {
   /** Where its sshd is really published now. */
   readonly sshPort?: number;
   readonly isLiving: boolean;
+  /** Its Runner does not know of it, so that no call to anybody ends it: only a person on its machine. */
+  readonly isForgotten: boolean;
   /** What the Host's row says. */
   readonly status: string;
 }
@@ -46,6 +48,8 @@ export function ledgerOf(world: World): LedgerEntry[] {
       livedMs: bornAt === undefined ? 0 : (goneAt ?? world.now()) - bornAt,
       ...(sshPort !== undefined && { sshPort }),
       isLiving: isLiving(container),
+      isForgotten:
+        world.facts.isSeed && world.nodes.get(container.hostname)?.runner?.tracked.has(String(container.taskId)) === false,
       status: task?.status ?? '',
     };
   });
