@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, it } from 'vitest';
 import { POSITIONS } from './effects.ts';
-import { openMemoryStore } from './memory-store.ts';
+import { openMemoryStore } from '../support/memory-store.ts';
 import { playRound } from './round.ts';
 import type { Story } from './story.ts';
 

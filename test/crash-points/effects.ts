@@ -2,7 +2,7 @@ import type { Store } from '../../src/db/store.ts';
 import { aroundEveryCall } from '../../src/provider/decorators/around.ts';
 import type { Provider } from '../../src/provider/provider.ts';
 import type { SshVerifier } from '../../src/ssh/verifier.ts';
-import { mapped } from './memory-store.ts';
+import { mapped } from '../support/memory-store.ts';
 
 /** Where a death falls: before the effect, after it, or after it and before its answer reaches the process. */
 export const POSITIONS = ['before', 'after', 'unheard'] as const;

@@ -1,6 +1,6 @@
 import { expect } from 'vitest';
 import type { CrashPoint } from './effects.ts';
-import type { MemoryStore } from './memory-store.ts';
+import type { MemoryStore } from '../support/memory-store.ts';
 import { openStage, type Stage } from './stage.ts';
 import type { Story } from './story.ts';
 import { judge } from './verdict.ts';

@@ -11,8 +11,8 @@ import { createInMemoryProvider } from '../support/in-memory-provider.ts';
 import { createScriptedSsh, type ScriptedSsh } from '../support/scripted-ssh.ts';
 import { aWorld, WorldClock, type World, type WorldOrder } from '../support/world.ts';
 import { createEffects, type CrashPoint, type Effects } from './effects.ts';
-import type { MemoryStore } from './memory-store.ts';
-import type { Story } from './story.ts';
+import type { MemoryStore } from '../support/memory-store.ts';
+import type { Staging } from './staging.ts';
 
 /** How long the broker is away after a death. */
 export const DOWN_MS = SECOND_MS;
@@ -61,7 +61,7 @@ export interface Stage {
   attempts(id: SessionId): Promise<readonly Attempt[]>;
 }
 
-export async function openStage(story: Story, memory: MemoryStore, point?: CrashPoint): Promise<Stage> {
+export async function openStage(story: Staging, memory: MemoryStore, point?: CrashPoint): Promise<Stage> {
   memory.empty();
   const clock = new WorldClock();
   const { settings: marketSettings, dials = false, ...market } = story.market ?? {};

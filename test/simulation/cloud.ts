@@ -204,18 +204,10 @@ export function createCloud({ id, clock, plan, fate, trace, deployment, offers }
     const { operation } = call;
     const fault = accountFault(operation);
     if (fault) throw fault;
-    switch (operation) {
-      case 'CreateInstance':
-        return create(call, proceed);
-      case 'DestroyInstance':
-        return destroy(call, proceed);
-      case 'GetInstanceStatus':
-        return look(call, proceed);
-      case 'ListAllInstances':
-        return list(proceed);
-      default:
-        return proceed();
-    }
+    if (operation === 'CreateInstance') return create(call, proceed);
+    if (operation === 'DestroyInstance') return destroy(call, proceed);
+    if (operation === 'GetInstanceStatus') return look(call, proceed);
+    return operation === 'ListAllInstances' ? list(proceed) : proceed();
   }
 
   async function create<Result>(call: ProviderCall, proceed: () => Promise<Result>): Promise<Result> {

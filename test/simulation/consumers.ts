@@ -124,7 +124,7 @@ export function startConsumers({ clock, dice, processes, offers, trace, sessions
   }
 
   for (let index = 0; index < sessions; index += 1)
-    use(index).finally(() => {
+    void use(index).finally(() => {
       busy -= 1;
     });
 

@@ -1,12 +1,12 @@
 import { createEnvelope } from '../../src/core/envelope.ts';
 import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../../src/core/duration.ts';
 import type { Log } from '../../src/core/log.ts';
-import { seededRandom } from '../../src/core/random.ts';
 import { Secret } from '../../src/core/secret.ts';
 import { providerId } from '../../src/provider/ids.ts';
 import { parseDeploymentId } from '../../src/provider/ownership-tag.ts';
 import { countedIds } from '../support/counted-ids.ts';
 import { anOffer } from '../support/in-memory-account.ts';
+import { openMemoryStore } from '../support/memory-store.ts';
 import { WORLD_SETTINGS, type ReplicaDeps } from '../support/replica.ts';
 import { createScriptedSsh } from '../support/scripted-ssh.ts';
 import { createBrokerProcess, type BrokerProcess, type DeathPosition } from './broker-process.ts';
@@ -16,7 +16,6 @@ import { createDice, seedOf, type Dice } from './dice.ts';
 import { createFate, planOf, type Fate, type PlanOptions, type WorldPlan } from './faults.ts';
 import { createJudge, type Judgement } from './judge.ts';
 import { createLogins } from './logins.ts';
-import { openMemoryStore } from './memory-store.ts';
 import { SimClock } from './sim-clock.ts';
 import { createTrace } from './trace.ts';
 
@@ -64,7 +63,7 @@ export async function simulateWorld(seed: number, options: WorldOptions = {}): P
   const clock = new SimClock(STARTS_AT);
   const fate = createFate(plan);
   const trace = createTrace({ clock, ...(options.onLine ? { onLine: options.onLine } : {}) });
-  const { store, database } = openMemoryStore({ clock, random: seededRandom(seedOf(seed, 'store')) });
+  const { store, database } = emptyStore(clock);
   const deploymentId = parseDeploymentId('simu');
   if (!deploymentId) throw new Error('the deployment id is none');
   const { log, errors } = watchedLog();
@@ -134,7 +133,6 @@ export async function simulateWorld(seed: number, options: WorldOptions = {}): P
   const judgement = await judge.conclude(consumers.acknowledged);
   for (const process of processes) process.kill();
   await clock.settle();
-  await store.close();
   return {
     ...judgement,
     failures: [...failures, ...errors(), ...judgement.failures],
@@ -147,6 +145,25 @@ export async function simulateWorld(seed: number, options: WorldOptions = {}): P
     refused: consumers.refused,
     trace: trace.tail(),
   };
+}
+
+let memory: ReturnType<typeof openMemoryStore> | undefined;
+let worldClock: SimClock | undefined;
+
+/** One database for all worlds of this process, one after the other: its statements are prepared once. */
+function emptyStore(clock: SimClock) {
+  worldClock = clock;
+  const now = () => worldClock ?? clock;
+  memory ??= openMemoryStore({
+    clock: {
+      now: () => now().now(),
+      monotonicMs: () => now().monotonicMs(),
+      sleep: (ms, signal) => now().sleep(ms, signal),
+      timeoutSignal: (ms, parent) => now().timeoutSignal(ms, parent),
+    },
+  });
+  memory.empty();
+  return memory;
 }
 
 /** What happens to a machine until there is peace; then it is started for good. */

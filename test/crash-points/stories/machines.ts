@@ -5,7 +5,8 @@ import type { ProofRequest } from '../../../src/ssh/proof.ts';
 import { anOffer } from '../../support/in-memory-account.ts';
 import { gpuMismatch, notYet, proves, silence, wrongHost, type Scene } from '../../support/scripted-ssh.ts';
 import type { Stage } from '../stage.ts';
-import type { MarketWish, Story } from '../story.ts';
+import type { MarketWish } from '../staging.ts';
+import type { Story } from '../story.ts';
 
 const offers = ['ask-1', 'ask-2', 'ask-3'].map((providerOfferId) => anOffer({ providerOfferId }));
 const REPLACED = { request: { autoRetry: true } };

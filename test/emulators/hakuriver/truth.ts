@@ -49,7 +49,9 @@ export function ledgerOf(world: World): LedgerEntry[] {
       ...(sshPort !== undefined && { sshPort }),
       isLiving: isLiving(container),
       isForgotten:
-        world.facts.isSeed && world.nodes.get(container.hostname)?.runner?.tracked.has(String(container.taskId)) === false,
+        world.facts.isSeed &&
+        bornAt !== undefined &&
+        world.nodes.get(container.hostname)?.runner?.tracked.has(String(container.taskId)) === false,
       status: task?.status ?? '',
     };
   });

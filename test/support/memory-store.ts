@@ -1,4 +1,5 @@
-import { systemClock } from '../../src/core/clock.ts';
+import type Sqlite from 'better-sqlite3';
+import { systemClock, type Clock } from '../../src/core/clock.ts';
 import { seededRandom } from '../../src/core/random.ts';
 import { sqliteKit } from '../../src/db/columns.ts';
 import { berthSchema } from '../../src/db/schema.ts';
@@ -10,6 +11,8 @@ import type { Store } from '../../src/db/store.ts';
 
 export interface MemoryStore {
   readonly store: Store;
+  /** For the eyes of those who judge. */
+  readonly database: Sqlite.Database;
   /** As after the first start: no row is left. */
   empty(): void;
 }
@@ -18,7 +21,7 @@ export interface MemoryStore {
  * The product's store over a real SQLite in memory, for thousands of short lives one after the other. Every broker that is started defines its
  * statements anew; here those of one name, which are the same query by their own rule, are prepared once.
  */
-export function openMemoryStore(): MemoryStore {
+export function openMemoryStore({ clock = systemClock }: { readonly clock?: Clock } = {}): MemoryStore {
   const database = new SqliteDatabase(':memory:');
   const tables = berthSchema.defineTables(sqliteKit);
   migrateSqlite(database, berthSchema, tables);
@@ -26,7 +29,7 @@ export function openMemoryStore(): MemoryStore {
     database,
     tables,
     settings: {},
-    clock: systemClock,
+    clock,
     random: seededRandom(1),
     onFatal: (error) => {
       throw error;
@@ -48,6 +51,7 @@ export function openMemoryStore(): MemoryStore {
     .map(String);
   const deletes = names.map((name) => database.prepare(`DELETE FROM "${name}"`));
   return {
+    database,
     store: {
       ...store,
       read: (call) => store.read(canonical(call)),
