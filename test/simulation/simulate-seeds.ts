@@ -13,7 +13,15 @@ async function told(seed: number): Promise<object> {
     const { failures, sessions, attempts, instances, closedWhileAlive, booked, invoiced, faults, eventKinds, hash, plan } =
       await simulateWorld(seed);
     return {
-      ...{ seed, failures, sessions, attempts, instances, closedWhileAlive, booked, invoiced, hash },
+      seed,
+      failures,
+      sessions,
+      attempts,
+      instances,
+      closedWhileAlive,
+      booked,
+      invoiced,
+      hash,
       replicas: plan.replicas,
       faults: Object.fromEntries(faults),
       events: Object.fromEntries(eventKinds),
