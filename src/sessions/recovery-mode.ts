@@ -31,7 +31,7 @@ export type RecoveryState =
 /**
  * While it is on, the database is held to be older than reality (REL-B10): no instance that it does not know is destroyed, and no session that
  * was asked for before it began gets another instance. It is begun by evidence or by a person, stands in the database, so that a restart
- * does not end it, and is ended by a person alone ([ADR 0024](../../docs/adr/0024-recovery-mode.md)).
+ * does not end it, and is ended by a person alone ([ADR 0023](../../docs/adr/0023-recovery-mode.md)).
  */
 export interface RecoveryMode {
   read(): Promise<RecoveryState>;
