@@ -193,7 +193,7 @@ function stillThere(draft: Draft, attempt: Attempt, instance: Instance, rules: S
 /** Where the bill of what was gone had surely ended; of what nobody knew of, where it could have begun. */
 function billedUntil({ intentAt, destroyRequestedAt, goneAcceptedAt, goneVerifiedAt }: Attempt, now: EpochMs): EpochMs {
   if (goneAcceptedAt === null) return intentAt;
-  const isOfThisEnd = destroyRequestedAt !== null && goneAcceptedAt >= destroyRequestedAt;
+  const isOfThisEnd = destroyRequestedAt !== null && goneAcceptedAt > destroyRequestedAt; // in the same moment it may be the one before
   return isOfThisEnd ? goneAcceptedAt : (goneVerifiedAt ?? now);
 }
 
