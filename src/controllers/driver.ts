@@ -45,6 +45,8 @@ interface DriverDeps {
 const LONGEST_BACK_OFF_MS = 60 * SECOND_MS;
 /** A report whose instant has passed already, again and again, must not become a loop without a rest. */
 const SHORTEST_REST_MS = 50;
+/** Made once: a rest is cut short thousands of times an hour, and an error of its own costs each time its stack. */
+const WOKEN = new Error('woken');
 
 interface Loop {
   readonly controller: Controller;
@@ -142,12 +144,12 @@ export function createDriver({ controllers, clock, random, log, onPass }: Driver
       const loop = loops.get(name);
       if (!loop) throw new RangeError(`no controller is named ${name}`);
       loop.activated = true;
-      loop.wake.abort();
+      loop.wake.abort(WOKEN);
     },
     statuses: () => [...loops.values()].map(({ status }) => status),
     async stop() {
       stopping.abort(new Error('the broker is shutting down'));
-      for (const loop of loops.values()) loop.wake.abort();
+      for (const loop of loops.values()) loop.wake.abort(WOKEN);
       await Promise.all(running);
     },
   };

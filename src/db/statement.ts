@@ -62,6 +62,14 @@ export function everyColumn<T extends Table>(table: T, values: T['$inferSelect']
   return Object.fromEntries(Object.keys(getTableColumns(table)).map((key) => [key, values[key]])) as T['$inferSelect'];
 }
 
+/**
+ * A placeholder as the limit of a select. Bare, it would have SQLite plan the statement anew at each execution, which costs twenty times the
+ * execution: a plan may depend on the limit's value, as long as it can be seen.
+ */
+export function limitTo(placeholder: number): number {
+  return sql`cast(${placeholder} as integer)` as unknown as number; // holds for the builders, which put any object in a limit's place
+}
+
 function placeholders<Values extends object>(): Values {
   // holds for the builders, which take a placeholder wherever they take a value
   return new Proxy({}, { get: (_, name) => sql.placeholder(String(name)) }) as Values;

@@ -1,7 +1,7 @@
 import { and, asc, desc, eq, gt, lte, sql } from 'drizzle-orm';
 import type { EpochMs } from '../core/clock.ts';
 import type { SecretId, SessionId } from '../core/ids.ts';
-import { everyColumn, statement, type Call } from '../db/statement.ts';
+import { everyColumn, limitTo, statement, type Call } from '../db/statement.ts';
 import type { Store } from '../db/store.ts';
 import type { Attempt, CostSegment, IdempotencyRow, SecretRow, Session, SessionEvent, SessionStatus } from '../db/tables.ts';
 import type { OfferId } from '../provider/ids.ts';
@@ -136,7 +136,7 @@ export function createSessionRepository(store: Store) {
       .from(events)
       .where(and(eq(events.sessionId, values.id), gt(events.version, values.after)))
       .orderBy(asc(events.version))
-      .limit(values.limit),
+      .limit(limitTo(values.limit)),
   );
   /** An empty text means no filter. Ids sort by time. */
   const list = statement(
@@ -154,7 +154,7 @@ export function createSessionRepository(store: Store) {
           ),
         )
         .orderBy(desc(sessions.id))
-        .limit(values.limit),
+        .limit(limitTo(values.limit)),
   );
   const findByTag = statement('attempt.find-by-tag', (query, values: { tag: Attempt['tag'] }) =>
     query.select().from(attempts).where(eq(attempts.tag, values.tag)),

@@ -1,7 +1,7 @@
 import { and, asc, eq, gt, isNotNull, lt, lte, notExists, sql } from 'drizzle-orm';
 import type { EpochMs } from '../core/clock.ts';
 import type { SessionId } from '../core/ids.ts';
-import { statement } from '../db/statement.ts';
+import { limitTo, statement } from '../db/statement.ts';
 import type { Store } from '../db/store.ts';
 
 /** What is kept no longer: keys past their time, and sessions that nobody will ask for again. Part of the session repository. */
@@ -32,7 +32,7 @@ export function createSessionRetentionRepository(store: Store) {
         ),
       )
       .orderBy(asc(sessions.id))
-      .limit(values.limit),
+      .limit(limitTo(values.limit)),
   );
   const deleteKeys = statement('idempotency.delete-expired', (query, values: { now: EpochMs }) =>
     query.delete(idempotency).where(lte(idempotency.expiresAt, values.now)).returning({ key: idempotency.key }),

@@ -1,7 +1,7 @@
 import { and, asc, eq, gt, inArray, isNull, lte, notExists, sql } from 'drizzle-orm';
 import type { EpochMs } from '../core/clock.ts';
 import type { MicroUsd } from '../core/money.ts';
-import { statement } from '../db/statement.ts';
+import { limitTo, statement } from '../db/statement.ts';
 import type { Store } from '../db/store.ts';
 import type { Attempt, AttemptState, Session, SessionStatus } from '../db/tables.ts';
 import type { ProviderId } from '../provider/ids.ts';
@@ -42,7 +42,7 @@ export function createSessionWorkRepository(store: Store) {
         ),
       )
       .orderBy(asc(sessions.dueAt), asc(sessions.id))
-      .limit(values.limit),
+      .limit(limitTo(values.limit)),
   );
   const nextAwaiting = statement('session.next-awaiting-due', (query, values: { now: EpochMs }) =>
     query
@@ -62,7 +62,7 @@ export function createSessionWorkRepository(store: Store) {
       .from(attempts)
       .where(and(eq(attempts.state, values.state), lte(attempts.dueAt, values.now)))
       .orderBy(asc(attempts.dueAt), asc(attempts.sessionId))
-      .limit(values.limit),
+      .limit(limitTo(values.limit)),
   );
   const nextDueAttempt = statement('attempt.next-due', (query, values: { state: AttemptState; now: EpochMs }) =>
     query
@@ -77,7 +77,7 @@ export function createSessionWorkRepository(store: Store) {
       .innerJoin(sessions, eq(sessions.id, attempts.sessionId))
       .where(and(eq(attempts.state, 'live'), eq(sessions.status, values.status), eq(sessions.desired, 'run')))
       .orderBy(asc(attempts.dueAt), asc(attempts.sessionId))
-      .limit(values.limit),
+      .limit(limitTo(values.limit)),
   );
   const findDueKeys = statement(
     'attempt.find-due-keys',
@@ -87,7 +87,7 @@ export function createSessionWorkRepository(store: Store) {
         .from(attempts)
         .where(and(eq(attempts.state, values.state), lte(attempts.dueAt, values.now)))
         .orderBy(asc(attempts.dueAt), asc(attempts.sessionId))
-        .limit(values.limit),
+        .limit(limitTo(values.limit)),
   );
   const findLiveKeys = statement('attempt.find-live-keys', (query, values: { status: SessionStatus; limit: number }) =>
     query
@@ -96,7 +96,7 @@ export function createSessionWorkRepository(store: Store) {
       .innerJoin(sessions, eq(sessions.id, attempts.sessionId))
       .where(and(eq(attempts.state, 'live'), eq(sessions.status, values.status), eq(sessions.desired, 'run')))
       .orderBy(asc(attempts.dueAt), asc(attempts.sessionId))
-      .limit(values.limit),
+      .limit(limitTo(values.limit)),
   );
   const findHeld = statement('attempt.find-held', (query, values: { provider: ProviderId }) =>
     query
@@ -112,7 +112,7 @@ export function createSessionWorkRepository(store: Store) {
       .from(sessions)
       .where(and(eq(sessions.desired, 'run'), lte(sessions.expiresAt, values.now)))
       .orderBy(asc(sessions.expiresAt))
-      .limit(values.limit),
+      .limit(limitTo(values.limit)),
   );
   const findPastHardDeadline = statement('session.find-past-hard-deadline', (query, values: { now: EpochMs; limit: number }) =>
     query
@@ -120,7 +120,7 @@ export function createSessionWorkRepository(store: Store) {
       .from(sessions)
       .where(and(eq(sessions.desired, 'run'), lte(sessions.hardDeadlineAt, values.now)))
       .orderBy(asc(sessions.hardDeadlineAt))
-      .limit(values.limit),
+      .limit(limitTo(values.limit)),
   );
   const nextExpiry = statement('session.next-expiry', (query, values: { now: EpochMs }) =>
     query
@@ -134,7 +134,7 @@ export function createSessionWorkRepository(store: Store) {
       .from(sessions)
       .where(and(eq(sessions.status, 'running'), eq(sessions.desired, 'run'), gt(sessions.idleThresholdMinutes, 0)))
       .orderBy(asc(sessions.id))
-      .limit(values.limit),
+      .limit(limitTo(values.limit)),
   );
   const findUnsettled = statement('session.find-unsettled', (query, values: { limit: number }) =>
     query
@@ -155,7 +155,7 @@ export function createSessionWorkRepository(store: Store) {
         ),
       )
       .orderBy(asc(sessions.id))
-      .limit(values.limit),
+      .limit(limitTo(values.limit)),
   );
   const countLive = statement('session.count-live', (query) =>
     query

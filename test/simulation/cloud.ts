@@ -4,6 +4,7 @@ import type { MicroUsd } from '../../src/core/money.ts';
 import type { DeploymentId } from '../../src/provider/ownership-tag.ts';
 import { parseOwnershipTag } from '../../src/provider/ownership-tag.ts';
 import type { InstanceId } from '../../src/provider/ids.ts';
+import type { AbsencePolicy } from '../../src/provider/capabilities.ts';
 import type { Offer } from '../../src/provider/offer.ts';
 import { aroundEveryCall, type ProviderCall } from '../../src/provider/decorators/around.ts';
 import { ProviderError, type ProviderErrorKind, type ProviderOperation } from '../../src/provider/provider-error.ts';
@@ -62,26 +63,36 @@ interface CloudDeps {
   readonly offers: readonly Offer[];
 }
 
-/** As real clouds (architecture §9.3). */
-const ABSENCE = { observations: 3, spacingMs: MINUTE_MS, windowMs: 15 * MINUTE_MS, kinds: ['get', 'list'] } as const;
-const LATEST_LANDING_MS = 12 * MINUTE_MS;
+/** As real clouds (architecture §9.3), but for the window. */
+const absenceOver = (windowMs: number): AbsencePolicy => ({
+  observations: 3,
+  spacingMs: Math.min(MINUTE_MS, windowMs / 6),
+  windowMs,
+  kinds: ['get', 'list'],
+});
+/** By this share of the absence window a late create has landed. */
+export const LANDED_BY = 0.8;
+const REAL_WINDOW_MINUTES = 15;
 const NEVER = new AbortController().signal;
 const REFUSALS: readonly ProviderErrorKind[] = ['capacity', 'capacity', 'rate_limited', 'unavailable', 'funds', 'rejected'];
 
 export function createCloud({ id, clock, plan, fate, trace, deployment, offers }: CloudDeps): Cloud {
   const { dice, strikes } = fate;
+  const windowMs = plan.absenceMinutes * MINUTE_MS;
+  /** What lasts so many minutes at a cloud whose absences take 15. */
+  const scaled = (minutes: number) => (minutes * MINUTE_MS * plan.absenceMinutes) / REAL_WINDOW_MINUTES;
   const has = (name: FaultName) => plan.rates.has(name);
   const market = createInMemoryProvider({
     id,
     clock,
     offers,
-    capabilities: { absence: ABSENCE, createTimeoutMs: MINUTE_MS },
+    capabilities: { absence: absenceOver(windowMs), createTimeoutMs: MINUTE_MS },
     settings: {
       bootMs: dice.whole(5, 40) * SECOND_MS,
       listLagMs: has('list.lags') ? dice.whole(1, 40) * SECOND_MS : 0,
       listStaleMs: has('list.stale') ? dice.whole(5, 60) * SECOND_MS : 0,
       getLagMs: has('get.lags') ? dice.whole(1, 30) * SECOND_MS : 0,
-      destroyMs: has('destroy.slow') ? dice.whole(5, 120) * SECOND_MS : 0,
+      destroyMs: has('destroy.slow') ? dice.between(0.1, 2) * scaled(1) : 0,
     },
   });
   const { account } = market;
@@ -112,7 +123,7 @@ export function createCloud({ id, clock, plan, fate, trace, deployment, offers }
               : strikes('gpu.other')
                 ? 'wrong-gpu'
                 : 'proves',
-        minimumUntil: !isForeign && strikes('destroy.minimum') ? bornAt + dice.whole(3, 20) * MINUTE_MS : 0,
+        minimumUntil: !isForeign && strikes('destroy.minimum') ? bornAt + scaled(dice.between(3, 20)) : 0,
         deniedUntil: 0,
         endedAt: undefined,
         price: { micros: instance.priceMicrosPerHour, from: bornAt },
@@ -132,10 +143,10 @@ export function createCloud({ id, clock, plan, fate, trace, deployment, offers }
     if (strikes('boot.stuck')) instance.word = 'loading';
     else if (strikes('boot.slow')) {
       instance.word = 'loading';
-      await clock.sleep(dice.whole(1, 8) * MINUTE_MS);
+      await clock.sleep(scaled(dice.between(1, 8)));
       instance.word = undefined;
     }
-    await clock.sleep(dice.whole(30, 600) * SECOND_MS);
+    await clock.sleep(scaled(dice.between(0.5, 10)));
     if (!isThere()) return;
     if (strikes('label.lost')) account.loseTag(instance.id);
     if (strikes('instance.vanishes')) {
@@ -144,7 +155,7 @@ export function createCloud({ id, clock, plan, fate, trace, deployment, offers }
     } else if (strikes('instance.breaks')) account.break(instance.id, 'the host has a fault');
     else if (strikes('instance.pauses')) {
       instance.word = 'parked';
-      await clock.sleep(dice.whole(60, 600) * SECOND_MS);
+      await clock.sleep(scaled(dice.between(1, 10)));
       instance.word = undefined;
     }
   }
@@ -186,7 +197,7 @@ export function createCloud({ id, clock, plan, fate, trace, deployment, offers }
     const until = spells.get(name) ?? 0;
     if (clock.monotonicMs() < until) return true;
     if (clock.monotonicMs() < until + 2 * MINUTE_MS || !strikes(name)) return false;
-    spells.set(name, clock.monotonicMs() + dice.between(0.5, mostMinutes) * MINUTE_MS);
+    spells.set(name, clock.monotonicMs() + scaled(dice.between(0.5, mostMinutes)));
     return true;
   }
 
@@ -216,7 +227,7 @@ export function createCloud({ id, clock, plan, fate, trace, deployment, offers }
     if (strikes('create.refused')) throw refusal(operation, dice.pick(REFUSALS), dice.chance(0.3) ? 5 * SECOND_MS : undefined);
     if (strikes('create.vanishes')) throw noAnswer(operation);
     if (strikes('create.late'))
-      account.failNext(operation, { do: 'land-late', afterMs: Math.round(dice.between(5 * SECOND_MS, LATEST_LANDING_MS)) });
+      account.failNext(operation, { do: 'land-late', afterMs: Math.round(dice.between(5 * SECOND_MS, LANDED_BY * windowMs)) });
     try {
       const made = await proceed();
       if (strikes('create.lost')) throw noAnswer(operation);
@@ -237,7 +248,7 @@ export function createCloud({ id, clock, plan, fate, trace, deployment, offers }
     if (clock.monotonicMs() < story.minimumUntil) throw refusal(operation, 'rejected');
     if (strikes('destroy.ignored')) account.failNext(operation, { do: 'ignore' });
     else if (strikes('destroy.claims-gone')) {
-      story.deniedUntil = clock.monotonicMs() + dice.between(0.5, 5) * MINUTE_MS;
+      story.deniedUntil = clock.monotonicMs() + scaled(dice.between(0.5, 5));
       account.failNext(operation, { do: 'claim-gone' });
     } else endStory(instance);
     const result = await proceed();

@@ -7,7 +7,7 @@ import { createDice, seedOf, type Dice } from './dice.ts';
 export const FAULTS = {
   'create.refused': [0.4, 'a create is refused: capacity, rate limit, unavailable, funds, rejected'],
   'create.lost': [0.4, 'a create is carried out and its answer lost (REL-A3)'],
-  'create.late': [0.3, 'a create is not answered, and lands up to 12 minutes later (REL-A4)'],
+  'create.late': [0.3, 'a create is not answered, and lands later, at most when four fifths of the absence window are over (REL-A4)'],
   'create.vanishes': [0.3, 'a create is not answered, and was not carried out'],
   'create.refused-but-done': [0.2, 'a create is refused, and carried out (REL-A5)'],
   'create.mislabelled': [0.2, 'a create is answered with an instance that bears no tag (REL-A6)'],
@@ -61,6 +61,8 @@ export interface WorldPlan {
   readonly markets: number;
   readonly sessions: number;
   readonly chaosMinutes: number;
+  /** Over how long its clouds' absences have to be seen (15 min at the real ones); what a cloud hides or delays scales with it. */
+  readonly absenceMinutes: number;
 }
 
 export interface PlanOptions {
@@ -78,13 +80,15 @@ export function planOf(seed: number, { without = [], only = FAULT_NAMES }: PlanO
     const rate = FAULTS[name][0] * dice.between(0.1, 1) ** 2; // more often small than large; thrown for every fault, so that one less leaves the others as they are
     if (isOn && only.includes(name) && !without.includes(name)) rates.set(name, rate);
   }
+  const absenceMinutes = dice.pick([4, 4, 6, 6, 15]);
   return {
     seed,
     rates,
     replicas: dice.pick([1, 1, 2, 2, 3]),
     markets: dice.pick([1, 1, 2]),
     sessions: dice.whole(8, 16),
-    chaosMinutes: dice.whole(15, 35),
+    chaosMinutes: absenceMinutes === 15 ? dice.whole(15, 30) : dice.whole(8, 16),
+    absenceMinutes,
   };
 }
 

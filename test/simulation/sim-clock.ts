@@ -4,12 +4,29 @@ import type { Clock } from '../../src/core/clock.ts';
 
 /** Turns of the event loop in which nothing may be under way before time goes on. */
 const QUIET_TURNS = 2;
+/** What is due within so long of each other wakes together, as timers of a real machine do; it also has more happen at once. */
+const TICK_MS = 50;
+const TIMEOUT_TICK_MS = 500;
 const MOST_TURNS = 50_000;
 
 /** The time of a world. It goes on when everything that does not wait for time has come to rest; the only real waits are those for SQLite's write queue. */
 export class SimClock extends FakeClock {
   /** How much is under way that does not wait for this clock. */
   readonly busy: (() => number)[] = [];
+
+  override sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    return super.sleep(this.#toNext(TICK_MS, ms), signal);
+  }
+
+  override timeoutSignal(ms: number, parent?: AbortSignal): AbortSignal {
+    return super.timeoutSignal(this.#toNext(TIMEOUT_TICK_MS, ms), parent);
+  }
+
+  #toNext(tickMs: number, ms: number): number {
+    if (ms <= 0) return ms;
+    const now = this.monotonicMs();
+    return Math.ceil((now + ms) / tickMs) * tickMs - now;
+  }
 
   override async settle(): Promise<void> {
     for (let turn = 0, quiet = 0; quiet < QUIET_TURNS; turn += 1) {

@@ -10,7 +10,7 @@ import { openMemoryStore } from '../support/memory-store.ts';
 import { WORLD_SETTINGS, type ReplicaDeps } from '../support/replica.ts';
 import { createScriptedSsh } from '../support/scripted-ssh.ts';
 import { createBrokerProcess, type BrokerProcess, type DeathPosition } from './broker-process.ts';
-import { createCloud } from './cloud.ts';
+import { createCloud, LANDED_BY } from './cloud.ts';
 import { startConsumers } from './consumers.ts';
 import { createDice, seedOf, type Dice } from './dice.ts';
 import { createFate, planOf, type Fate, type PlanOptions, type WorldPlan } from './faults.ts';
@@ -50,8 +50,8 @@ const SETTINGS = {
   clockTickMs: 10 * SECOND_MS,
 };
 const STEP_MS = 10 * SECOND_MS;
-/** After the faults have stopped: nothing can land later any more. */
-const LEAST_QUIET_MS = 20 * MINUTE_MS;
+/** After the faults have stopped: by then nothing can land later any more, and sweeps have been round. */
+const leastQuietMs = ({ absenceMinutes }: WorldPlan) => (LANDED_BY * absenceMinutes + 3) * MINUTE_MS;
 /** And by then everything must have come to its end. */
 const MOST_QUIET_MS = HOUR_MS;
 /** From seed to seed the same moment: nothing of a world may depend on the day. */
@@ -128,7 +128,7 @@ export async function simulateWorld(seed: number, options: WorldOptions = {}): P
   inBackground(consumers.stopAll());
   const peaceAt = clock.monotonicMs();
   const quietMs = () => clock.monotonicMs() - peaceAt;
-  while (quietMs() < LEAST_QUIET_MS || (quietMs() < MOST_QUIET_MS && !judge.isSettled())) await advance(MINUTE_MS);
+  while (quietMs() < leastQuietMs(plan) || (quietMs() < MOST_QUIET_MS && !judge.isSettled())) await advance(MINUTE_MS);
 
   const judgement = await judge.conclude(consumers.acknowledged);
   for (const process of processes) process.kill();

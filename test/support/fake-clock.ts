@@ -1,6 +1,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Clock, EpochMs } from '../../src/core/clock.ts';
 
+const TIMED_OUT = new DOMException('The operation was aborted due to timeout', 'TimeoutError');
+
 interface Sleeper {
   readonly dueAt: number;
   readonly wake: () => void;
@@ -58,7 +60,7 @@ export class FakeClock implements Clock {
 
   timeoutSignal(ms: number, parent?: AbortSignal): AbortSignal {
     const timeout = new AbortController();
-    const expire = () => timeout.abort(new DOMException('The operation was aborted due to timeout', 'TimeoutError'));
+    const expire = () => timeout.abort(TIMED_OUT);
     if (ms <= 0) expire();
     else this.#add('timeout', ms, expire);
     return parent ? AbortSignal.any([timeout.signal, parent]) : timeout.signal;

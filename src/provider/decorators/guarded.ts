@@ -26,6 +26,8 @@ export const DEFAULT_CALL_TIMEOUTS: CallTimeouts = {
 
 /** How long a provider whose call was cut short may take to say itself what became of it. */
 const LAST_WORD_MS = SECOND_MS;
+/** Made once, since an error costs its stack at each call. */
+const ANSWERED = new Error('answered');
 
 /**
  * Holds a provider to its promise to throw nothing but `ProviderError`, and each call to its time. What else is thrown becomes
@@ -116,6 +118,6 @@ async function answerOrLastWord<Result>({ answer, signal, clock }: Waiting<Resul
     return await Promise.race([answer, tooLate]);
   } finally {
     stopListening();
-    settled.abort();
+    settled.abort(ANSWERED);
   }
 }
