@@ -7,7 +7,10 @@ import { createDice, seedOf, type Dice } from './dice.ts';
 export const FAULTS = {
   'create.refused': [0.4, 'a create is refused: capacity, rate limit, unavailable, funds, rejected'],
   'create.lost': [0.4, 'a create is carried out and its answer lost (REL-A3)'],
-  'create.late': [0.3, 'a create is not answered, and lands later, at most when four fifths of the absence window are over (REL-A4)'],
+  'create.late': [
+    0.3,
+    'a create is not answered, and lands later, at most when four fifths of the absence window are over (REL-A4)',
+  ],
   'create.vanishes': [0.3, 'a create is not answered, and was not carried out'],
   'create.refused-but-done': [0.2, 'a create is refused, and carried out (REL-A5)'],
   'create.mislabelled': [0.2, 'a create is answered with an instance that bears no tag (REL-A6)'],
