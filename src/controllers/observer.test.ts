@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
 import { describeWorld, type World } from '../../test/support/world.ts';
-import { providerId } from '../provider/ids.ts';
+import { HOUR_MS } from '../core/duration.ts';
+import { instanceId, providerId } from '../provider/ids.ts';
 
 const MEMORY = providerId('memory');
 const NEVER = new AbortController().signal;
@@ -66,5 +67,28 @@ describeWorld('observer', (make) => {
     await world.clock.advance(1);
     await expect(list(world)).rejects.toMatchObject({ name: 'ProviderError', kind: 'auth' });
     expect(world.log.messages('error')).toContain('observation could not be recorded');
+  });
+
+  it('REL-B2, RULE-R7: a list that has lost all instances of others at once proves nothing for an hour, one that lost some does', async () => {
+    const world = await make();
+    const strangers = ['a', 'b', 'c'].map((id) => instanceId(id));
+    for (const id of strangers) world.account().plant({ id, tag: 'berth-other-00000000000000000000000009-1' });
+    expect((await list(world)).suspect).toBe(false);
+
+    world.account().vanish(instanceId('a'));
+    await world.clock.advance(1_000);
+    expect((await list(world)).suspect).toBe(false);
+
+    world.account().failNext('ListAllInstances', { do: 'empty' });
+    await world.clock.advance(1_000);
+    expect((await list(world)).suspect).toBe(true);
+    await world.clock.advance(1_000);
+    expect((await list(world)).suspect).toBe(false);
+
+    for (const id of strangers) world.account().vanish(id);
+    await world.clock.advance(1_000);
+    expect((await list(world)).suspect).toBe(true);
+    await world.clock.advance(HOUR_MS);
+    expect((await list(world)).suspect).toBe(false);
   });
 });

@@ -1,9 +1,11 @@
 import type { Clock, EpochMs } from '../core/clock.ts';
+import { HOUR_MS } from '../core/duration.ts';
 import { describeError } from '../core/errors.ts';
 import { plainLine } from '../core/text.ts';
 import type { Attempt, Observation } from '../db/tables.ts';
 import type { InstanceId, ProviderId } from '../provider/ids.ts';
 import type { Instance } from '../provider/instance.ts';
+import { parseOwnershipTag, type DeploymentId } from '../provider/ownership-tag.ts';
 import type { Provider } from '../provider/provider.ts';
 import type { Log } from '../core/log.ts';
 
@@ -14,7 +16,7 @@ export interface Listing {
   readonly startedMonotonicMs: number;
   readonly startedAt: EpochMs;
   readonly instances: readonly Instance[];
-  /** It lacks an instance that is held to be alive: it proves no absence (RULE-R7). */
+  /** It lacks an instance that is held to be alive, or all that is not ours at once: it proves no absence (RULE-R7). */
   readonly suspect: boolean;
 }
 
@@ -42,6 +44,18 @@ interface ObserverDeps {
   readonly log: Log;
   readonly metrics: ObserverMetrics;
   readonly callTimeoutMs: number;
+  readonly deploymentId: DeploymentId;
+}
+
+/** Fewer may well go at once by their owner's hand. */
+const LEAST_STRANGERS = 2;
+/** An account that has lost all strangers for so long has lost them. */
+const STRANGERS_KEEP_MS = HOUR_MS;
+
+/** The instances of others that a list showed. Nobody here knows whether they are alive; but all at once they go in an outage (REL-B2). */
+interface Strangers {
+  readonly ids: ReadonlySet<InstanceId>;
+  readonly seenMs: number;
 }
 
 interface UnderWay {
@@ -52,8 +66,9 @@ interface UnderWay {
 }
 
 export function createObserver(deps: ObserverDeps): Observer {
-  const { providers, sessions, observations, clock, log, metrics, callTimeoutMs } = deps;
+  const { providers, sessions, observations, clock, log, metrics, callTimeoutMs, deploymentId } = deps;
   const latest = new Map<ProviderId, Listing>();
+  const strangers = new Map<ProviderId, Strangers>();
   const underWay = new Map<ProviderId, UnderWay>();
 
   async function ask(provider: Provider, startedMonotonicMs: number): Promise<Listing> {
@@ -69,19 +84,28 @@ export function createObserver(deps: ObserverDeps): Observer {
       throw error;
     }
     const lacking = await lackingOf(provider, instances, startedAt);
-    const suspect = lacking.length > 0;
+    const isBlind = lacksAllStrangers(id, instances, startedMonotonicMs);
+    const suspect = lacking.length > 0 || isBlind;
     metrics.instancesListed({ provider: id, result: suspect ? 'suspect' : 'complete' });
-    const detail = suspect ? `lacks ${lacking.length} instances held to be alive` : '';
-    if (suspect)
-      log.warn(
-        { provider: id, count: instances.length, lacking: lacking.length },
-        'suspect list: it lacks an instance that is held to be alive',
-      );
+    const detail =
+      lacking.length > 0 ? `lacks ${lacking.length} instances held to be alive` : isBlind ? 'lacks all that is not ours' : '';
+    if (suspect) log.warn({ provider: id, count: instances.length, lacking: lacking.length }, `suspect list: it ${detail}`);
     await record({ provider: id, at: startedAt, complete: true, suspect, count: instances.length, detail });
     const listing = { provider: id, startedMonotonicMs, startedAt, instances, suspect };
     latest.set(id, listing);
     return listing;
   }
+
+  function lacksAllStrangers(provider: ProviderId, instances: readonly Instance[], nowMs: number): boolean {
+    const known = strangers.get(provider);
+    const ids = new Set(instances.filter(({ tag }) => !isOurs(tag)).map(({ id }) => id));
+    const isKept = known !== undefined && nowMs - known.seenMs < STRANGERS_KEEP_MS;
+    if (isKept && known.ids.size >= LEAST_STRANGERS && ![...known.ids].some((each) => ids.has(each))) return true;
+    strangers.set(provider, { ids, seenMs: nowMs });
+    return false;
+  }
+
+  const isOurs = (tag: string | undefined) => tag !== undefined && parseOwnershipTag(tag)?.deployment === deploymentId;
 
   /** The rows are read after the list (REL-B13). */
   async function lackingOf(

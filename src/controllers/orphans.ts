@@ -17,6 +17,7 @@ import type { Controller } from './controller.ts';
 import { inParallel } from './in-parallel.ts';
 import type { Listing, Observer } from './observer.ts';
 import { earliest } from './provisioning.ts';
+import { IDENTITY_KEEPS_MS } from './termination.ts';
 
 /** What the sweep counts; the metrics implement it. */
 export interface OrphanMetrics {
@@ -127,6 +128,7 @@ async function sweep(deps: OrphansDeps, provider: Provider, listing: Listing, si
   const { sightings, recovery, log, metrics, deploymentId } = deps;
   const swept: Swept = { changed: 0, failed: 0, foreign: 0, held: 0 };
   const strays: Sighted[] = [];
+  const listedMs = listing.startedMonotonicMs;
   for (const instance of listing.instances) {
     const tag = instance.tag === undefined ? undefined : parseOwnershipTag(instance.tag);
     if (tag?.deployment !== deploymentId) {
@@ -136,7 +138,7 @@ async function sweep(deps: OrphansDeps, provider: Provider, listing: Listing, si
     try {
       const outcome = await tellItsAttempt(deps, provider, instance, { tag: tag.tag, askedAt: listing.startedAt });
       if (outcome === 'unknown' || outcome === 'twin')
-        strays.push(await sighted(deps, { provider, instance, tag, isUnknown: outcome === 'unknown', signal }));
+        strays.push(await sighted(deps, { provider, instance, tag, isUnknown: outcome === 'unknown', listedMs, signal }));
       else if (outcome === 'changed') swept.changed += 1;
     } catch (error) {
       swept.failed += 1; // the others are swept all the same (REL-D9)
@@ -189,6 +191,8 @@ interface StraySight {
   readonly tag: TagParts & { readonly tag: OwnershipTag };
   /** No row knows its tag, as opposed to another instance's. */
   readonly isUnknown: boolean;
+  /** When it was asked for what is there. */
+  readonly listedMs: number;
   readonly signal: AbortSignal;
 }
 
@@ -223,7 +227,7 @@ async function sighted(deps: OrphansDeps, sight: StraySight): Promise<Sighted> {
 /** Asked again at each sweep for as long as it is listed. Who ended recovery mode has the whole time of grace to keep it. */
 async function endStray(
   deps: OrphansDeps,
-  { provider, instance, tag: { tag }, signal, stray }: Sighted,
+  { provider, instance, tag: { tag }, signal, stray, listedMs }: Sighted,
   recoveryEndedAt = 0,
 ): Promise<{ outcome: 'watched' | 'asked' | 'failed'; dueAt?: EpochMs }> {
   const { sightings, clock, log, metrics, settings } = deps;
@@ -236,7 +240,10 @@ async function endStray(
     if (signal.aborted) return { outcome: 'watched' };
     await sightings.markDestroyRequested(stray, now);
     log.warn({ ...about, ...seen }, 'orphan is being destroyed');
-    await provider.destroyInstance(instance.id, { signal: clock.timeoutSignal(settings.callTimeoutMs, signal) });
+    await provider.destroyInstance(instance.id, {
+      signal: clock.timeoutSignal(settings.callTimeoutMs, signal),
+      notAfterMonotonicMs: listedMs + IDENTITY_KEEPS_MS,
+    });
     return { outcome: 'asked' };
   } catch (error) {
     const kind = error instanceof ProviderError ? error.kind : 'unforeseen';

@@ -171,6 +171,41 @@ describeWorld('termination: destroyed until gone', (make) => {
     expect(world.account().destroyedIds()).toEqual([]);
   });
 
+  it.each([
+    { reusesIds: true, where: 'where ids are reused', asks: 'no destroy is sent before its instance is seen again', spared: 1 },
+    { reusesIds: false, where: 'where ids are used once', asks: 'a destroy is asked for all the same', spared: 0 },
+  ])('REL-B15, RULE-R8: while nothing can be seen, $where, $asks', async ({ reusesIds, spared }) => {
+    const world = await make({ providers: [{ capabilities: { reusesIds } }] });
+    const id = await aRunning(world);
+    await world.shutDown();
+    await world.stop(id);
+    await world.clock.advance(10 * MINUTE_MS);
+    const other = 'berth-other-00000000000000000000000009-1';
+    world.account().vanish(instanceId('i-1'));
+    world.account().plant({ id: instanceId('i-1'), tag: other });
+    world.account().failAlways('GetInstanceStatus', { do: 'fail', kind: 'unavailable' });
+    world.account().failAlways('ListAllInstances', { do: 'fail', kind: 'unavailable' });
+    await world.crash();
+    await world.run({ withinMs: 20 * MINUTE_MS });
+    expect(world.account().livingWithTag(other)).toHaveLength(spared);
+
+    world.account().heal();
+    await world.runUntil(id, 'stopped', 15 * MINUTE_MS);
+
+    expect(world.account().livingWithTag(other)).toHaveLength(spared);
+  });
+
+  it('REL-B15: where ids are reused, what its id denies and the list shows is destroyed', async () => {
+    const world = await make({ providers: [{ capabilities: { reusesIds: true } }] });
+    const id = await aRunning(world);
+    world.account().failAlways('GetInstanceStatus', { do: 'omit', ids: [instanceId('i-1')] });
+    await world.stop(id);
+
+    await world.run({ until: () => world.account().living().length === 0, withinMs: 5 * MINUTE_MS });
+
+    expect(world.account().destroyedIds()).toEqual(['i-1']);
+  });
+
   it('reads what is due, not all that waits: each answer calls for another pass', async () => {
     const world = await make({
       providers: [

@@ -36,6 +36,8 @@ interface TerminationDeps {
 const PAGE = 2_000;
 /** An instance seen with its tag this recently need not be looked at again before it is destroyed. */
 const IDENTITY_FRESH_MS = 60 * SECOND_MS;
+/** A destroy that has not been sent so long after its instance was looked at is not sent: who was paused looks again (RULE-R11). */
+export const IDENTITY_KEEPS_MS = 2 * MINUTE_MS;
 /** Nothing is made to wait for so long: such a row was written when the clock was ahead (REL-F2). */
 const LONGEST_WAIT_MS = 10 * MINUTE_MS;
 /** How often those rows are looked for; it is also their pace, since their own instant means nothing. */
@@ -111,12 +113,17 @@ async function destroy(deps: TerminationDeps, attempt: Attempt, signal: AbortSig
   if (!provider) return postpone(deps, attempt, `provider ${attempt.provider} is not configured`);
   if (instanceId === null) return postpone(deps, attempt, 'no instance is known');
 
-  const there = await identify(deps, provider, attempt, call());
+  const lookedMs = clock.monotonicMs();
+  const there = await identify(deps, provider, attempt, { ...call(), session: signal });
   if (signal.aborted) return;
   let result: 'destroying' | 'gone';
   try {
     if (there === 'others') throw othersInstance(provider, attempt);
-    result = await provider.destroyInstance(instanceId, call());
+    if (there !== 'ours' && provider.capabilities.reusesIds === true) throw unseenInstance(provider, attempt);
+    result = await provider.destroyInstance(instanceId, {
+      ...call(),
+      notAfterMonotonicMs: lookedMs + IDENTITY_KEEPS_MS,
+    });
   } catch (error) {
     if (!(error instanceof ProviderError)) throw error;
     if (signal.aborted) return;
@@ -158,11 +165,38 @@ function othersInstance(provider: Provider, { sessionId }: Attempt): ProviderErr
   });
 }
 
+function unseenInstance(provider: Provider, { sessionId }: Attempt): ProviderError {
+  return new ProviderError({
+    kind: 'unavailable',
+    provider: provider.id,
+    operation: 'DestroyInstance',
+    message: `instance of session ${sessionId}: not asked for, since neither its id nor the list shows it, and the id may be another's by now`,
+  });
+}
+
 /**
- * Ids are reused: what answers to the id must be ours (RULE-R10). When it cannot be asked, the last
- * sight of it counts: the wish to end is certain, and a destroy of what is gone does no harm.
+ * What answers to the id must be ours (RULE-R10). When it cannot be seen, the last sight of it counts: the wish to end is certain, and a destroy
+ * of what is gone does no harm. Where ids are reused it may: there the list has the last word.
  */
 async function identify(
+  deps: TerminationDeps,
+  provider: Provider,
+  attempt: Attempt,
+  { session, ...call }: CallOptions & { readonly session: AbortSignal },
+): Promise<'ours' | 'absent' | 'others' | 'unknown'> {
+  const there = await lookById(deps, provider, attempt, call);
+  if ((there !== 'absent' && there !== 'unknown') || provider.capabilities.reusesIds !== true) return there;
+  try {
+    const notBeforeMonotonicMs = deps.clock.monotonicMs();
+    const { instances } = await deps.observer.list(provider.id, { notBeforeMonotonicMs, signal: session });
+    return instanceOf(attempt, instances)?.id === attempt.instanceId ? 'ours' : there;
+  } catch (error) {
+    if (!session.aborted && !(error instanceof ProviderError)) throw error;
+    return there;
+  }
+}
+
+async function lookById(
   { log, clock }: TerminationDeps,
   provider: Provider,
   attempt: Attempt,

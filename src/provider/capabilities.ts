@@ -14,6 +14,11 @@ export interface AbsencePolicy {
 /** What a provider can do, as data, so that nobody has to ask which provider it is. */
 export interface Capabilities {
   readonly absence: AbsencePolicy;
+  /**
+   * Whether the id of what is gone may be given to something else of the account. A destroy is then sent only when its instance has just been
+   * seen under our tag, by id or in a list (REL-B15); where ids are used once, it is also sent while nothing can be seen. Absent: once.
+   */
+  readonly reusesIds?: boolean;
   /** True for a market that exists only in this process or emulates one: never mixed with real offers. */
   readonly simulated: boolean;
   /** How many public keys the create call takes: `'many'`, `'one'` when the second goes in by `ensureSshKeys` or a boot script, `'none'` when all of them do. */

@@ -11,6 +11,8 @@ import type { TemplateListing, TemplateQuery } from './template.ts';
 /** Every call may be cut short; what that means for its outcome stands with the call. */
 export interface CallOptions {
   readonly signal: AbortSignal;
+  /** After this moment of the monotonic clock a call that has not been sent yet is not sent any more: what it rests on is too old by then (RULE-R11). */
+  readonly notAfterMonotonicMs?: number;
 }
 
 export interface CreateRequest {

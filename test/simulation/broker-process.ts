@@ -27,6 +27,8 @@ export interface BrokerProcess {
   kill(): void;
   /** As by SIGSTOP and SIGCONT. */
   freeze(ms: number): Promise<void>;
+  /** The same, when it has the answer to the effect after so many others. */
+  freezeAt(afterEffects: number, ms: number): void;
   /** As by SIGTERM. */
   end(): Promise<void>;
 }
@@ -54,6 +56,7 @@ export function createBrokerProcess(deps: ProcessDeps): BrokerProcess {
   let life: Life | undefined;
   let starts = 0;
   let doomed: { left: number; readonly position: DeathPosition } | undefined;
+  let chilled: { left: number; readonly ms: number } | undefined;
   let toldOfDeath = () => {};
 
   /** Whether the process dies with this effect, and where. */
@@ -84,7 +87,23 @@ export function createBrokerProcess(deps: ProcessDeps): BrokerProcess {
     }
     const result = await perform();
     if (death === 'after') return die(current, `after ${what}`);
+    if (chilled && (chilled.left -= 1) < 0) {
+      const { ms } = chilled;
+      chilled = undefined;
+      void freeze(current, ms);
+    }
     return result;
+  }
+
+  async function freeze(current: Life, ms: number): Promise<void> {
+    if (!current.alive || current.frozen) return;
+    trace.note(name, 'freezes', `${Math.round(ms / SECOND_MS)} s`);
+    const over = clock.sleep(ms).then(() => {
+      current.frozen = undefined;
+    });
+    current.frozen = over;
+    await over;
+    trace.note(name, 'thaws');
   }
 
   function mortalEffects(store: Store, current: Life): Store {
@@ -118,6 +137,7 @@ export function createBrokerProcess(deps: ProcessDeps): BrokerProcess {
     const current = createLife();
     life = current;
     doomed = undefined;
+    chilled = undefined;
     clock.busy.push(() => (current.alive ? current.busy : 0)); // what a dead process has sent is done within a turn or two
     trace.note(name, 'starts');
     const replicaDeps: ReplicaDeps = {
@@ -171,15 +191,10 @@ export function createBrokerProcess(deps: ProcessDeps): BrokerProcess {
       if (life?.alive) void die(life, 'killed');
     },
     async freeze(ms) {
-      const current = life;
-      if (!current?.alive || current.frozen) return;
-      trace.note(name, 'freezes', `${Math.round(ms / SECOND_MS)} s`);
-      const over = clock.sleep(ms).then(() => {
-        current.frozen = undefined;
-      });
-      current.frozen = over;
-      await over;
-      trace.note(name, 'thaws');
+      if (life) await freeze(life, ms);
+    },
+    freezeAt: (afterEffects, ms) => {
+      chilled = { left: afterEffects, ms };
     },
     async end() {
       const ending = replica;

@@ -61,6 +61,8 @@ interface CloudDeps {
   readonly trace: Trace;
   readonly deployment: DeploymentId;
   readonly offers: readonly Offer[];
+  /** Whether a broker has stored the id of its instance: what was never seen under its tag and loses it is nobody's (REL-A8). */
+  readonly isKnownById: (id: InstanceId) => boolean;
 }
 
 /** As real clouds (architecture §9.3), but for the window. */
@@ -76,7 +78,7 @@ const REAL_WINDOW_MINUTES = 15;
 const NEVER = new AbortController().signal;
 const REFUSALS: readonly ProviderErrorKind[] = ['capacity', 'capacity', 'rate_limited', 'unavailable', 'funds', 'rejected'];
 
-export function createCloud({ id, clock, plan, fate, trace, deployment, offers }: CloudDeps): Cloud {
+export function createCloud({ id, clock, plan, fate, trace, deployment, offers, isKnownById }: CloudDeps): Cloud {
   const { dice, strikes } = fate;
   const windowMs = plan.absenceMinutes * MINUTE_MS;
   /** What lasts so many minutes at a cloud whose absences take 15. */
@@ -86,7 +88,7 @@ export function createCloud({ id, clock, plan, fate, trace, deployment, offers }
     id,
     clock,
     offers,
-    capabilities: { absence: absenceOver(windowMs), createTimeoutMs: MINUTE_MS },
+    capabilities: { absence: absenceOver(windowMs), createTimeoutMs: MINUTE_MS, reusesIds: has('id.reused') },
     settings: {
       bootMs: dice.whole(5, 40) * SECOND_MS,
       listLagMs: has('list.lags') ? dice.whole(1, 40) * SECOND_MS : 0,
@@ -148,7 +150,7 @@ export function createCloud({ id, clock, plan, fate, trace, deployment, offers }
     }
     await clock.sleep(scaled(dice.between(0.5, 10)));
     if (!isThere()) return;
-    if (strikes('label.lost')) account.loseTag(instance.id);
+    if (strikes('label.lost') && isKnownById(instance.id)) account.loseTag(instance.id);
     if (strikes('instance.vanishes')) {
       endStory(instance);
       account.vanish(instance.id);
@@ -192,20 +194,20 @@ export function createCloud({ id, clock, plan, fate, trace, deployment, offers }
     refusal(operation, operation === 'CreateInstance' ? 'ambiguous' : 'unavailable');
 
   /** A fault that lasts: whether it is on now, or begins. */
-  function isIn(name: FaultName, mostMinutes: number): boolean {
+  function isIn(name: FaultName, minutes: readonly [least: number, most: number]): boolean {
     if (fate.isOver) return false;
     const until = spells.get(name) ?? 0;
     if (clock.monotonicMs() < until) return true;
     if (clock.monotonicMs() < until + 2 * MINUTE_MS || !strikes(name)) return false;
-    spells.set(name, clock.monotonicMs() + scaled(dice.between(0.5, mostMinutes)));
+    spells.set(name, clock.monotonicMs() + scaled(dice.between(...minutes)));
     return true;
   }
 
   /** What is wrong with the whole account, whatever is asked. */
   function accountFault(operation: ProviderOperation): ProviderError | undefined {
-    if (isIn('account.down', 8)) return refusal(operation, 'unavailable');
-    if (isIn('account.refused', 6)) return refusal(operation, 'auth');
-    if (isIn('account.throttled', 6) && dice.chance(0.7))
+    if (isIn('account.down', [0.5, 8])) return refusal(operation, 'unavailable');
+    if (isIn('account.refused', [0.5, 6])) return refusal(operation, 'auth');
+    if (isIn('account.throttled', [0.5, 6]) && dice.chance(0.7))
       return refusal(operation, 'rate_limited', dice.whole(1, 20) * SECOND_MS);
     return undefined;
   }
@@ -258,7 +260,7 @@ export function createCloud({ id, clock, plan, fate, trace, deployment, offers }
   }
 
   async function giveIdAway({ id: instanceId, goneAt = 0 }: MarketInstance): Promise<void> {
-    await clock.sleep(goneAt - clock.monotonicMs() + dice.between(3, 10) * MINUTE_MS); // a destroy that is on its way cannot know better
+    await clock.sleep(goneAt - clock.monotonicMs() + dice.between(6, 12) * MINUTE_MS); // a destroy that is on its way cannot know better
     plantForeign(instanceId);
   }
 
@@ -274,7 +276,7 @@ export function createCloud({ id, clock, plan, fate, trace, deployment, offers }
   async function list<Result>(proceed: () => Promise<Result>): Promise<Result> {
     const operation = 'ListAllInstances';
     if (strikes('list.fails')) throw refusal(operation, dice.pick(['unavailable', 'protocol']));
-    if (isIn('list.empty', 6)) account.failNext(operation, { do: 'empty' });
+    if (isIn('list.empty', [0.5, 6]) || isIn('list.blind', [16, 24])) account.failNext(operation, { do: 'empty' });
     else if (strikes('list.partial'))
       account.failNext(operation, {
         do: 'omit',

@@ -16,6 +16,7 @@ export const FAULTS = {
   'create.mislabelled': [0.2, 'a create is answered with an instance that bears no tag (REL-A6)'],
   'list.fails': [0.4, 'a list fails (REL-B1)'],
   'list.empty': [0.1, 'for some minutes lists are empty (REL-B2)'],
+  'list.blind': [0.012, 'lists are empty for longer than absence has to be seen (REL-B2)'],
   'list.partial': [0.3, 'a list lacks some (REL-B3)'],
   'list.lags': [1, 'news come to the list up to 40 s late (REL-B7)'],
   'list.stale': [1, 'the list still shows for a minute what is gone (REL-B8)'],

@@ -34,6 +34,8 @@ interface JudgeDeps {
   readonly database: Sqlite.Database;
   readonly clouds: readonly Cloud[];
   readonly clock: Clock;
+  /** Told of each that is believed gone and lives. */
+  readonly onEarly: (tag: string) => void;
 }
 
 interface AttemptRow {
@@ -44,7 +46,7 @@ interface AttemptRow {
 }
 
 /** Looks on from outside: the vendor's truth, the rows, and what consumers were told. */
-export function createJudge({ store, database, clouds, clock }: JudgeDeps) {
+export function createJudge({ store, database, clouds, clock, onEarly }: JudgeDeps) {
   const sessions = createSessionRepository(store);
   const costs = createCostRepository(store);
   const attemptRows = database.prepare<[], AttemptRow>('select session_id, ordinal, tag, gone_verified_at from attempts');
@@ -67,7 +69,9 @@ export function createJudge({ store, database, clouds, clock }: JudgeDeps) {
         }
         if (believedGone.has(tag)) continue;
         believedGone.add(tag);
-        if (isAlive(tag)) closedWhileAlive += 1;
+        if (!isAlive(tag)) continue;
+        closedWhileAlive += 1;
+        onEarly(tag);
       }
     },
 

@@ -68,10 +68,20 @@ export async function simulateWorld(seed: number, options: WorldOptions = {}): P
   if (!deploymentId) throw new Error('the deployment id is none');
   const { log, errors } = watchedLog();
 
+  const known = database.prepare<[string, string], unknown>('select 1 from attempts where provider = ? and instance_id = ?');
   const markets = Array.from({ length: plan.markets }, (_, index) => ['alpha', 'beta'][index] ?? 'gamma');
   const offers = markets.map(offersOf);
   const clouds = markets.map((id, index) =>
-    createCloud({ id, clock, plan, fate, trace, deployment: deploymentId, offers: offers[index] ?? [] }),
+    createCloud({
+      id,
+      clock,
+      plan,
+      fate,
+      trace,
+      deployment: deploymentId,
+      offers: offers[index] ?? [],
+      isKnownById: (instance) => known.get(id, instance) !== undefined,
+    }),
   );
   const ids = countedIds();
   const envelope = createEnvelope(new Secret(new Uint8Array(32).fill(7)));
@@ -97,7 +107,13 @@ export async function simulateWorld(seed: number, options: WorldOptions = {}): P
       ...(options.ablate ? { ablate: options.ablate } : {}),
     }),
   );
-  const judge = createJudge({ store, database, clouds, clock });
+  const judge = createJudge({
+    store,
+    database,
+    clouds,
+    clock,
+    onEarly: (tag) => trace.note('judge', `EARLY: ${tag} is believed gone and lives`),
+  });
 
   const failures: string[] = [];
   const inBackground = (work: Promise<unknown>) =>
@@ -180,7 +196,7 @@ async function torment(
       continue;
     }
     if (fate.strikes('process.dies')) process.doom(dice.whole(0, 25), dice.pick(positions));
-    else if (fate.strikes('process.freezes')) await process.freeze(dice.between(5, 300) * SECOND_MS);
+    else if (fate.strikes('process.freezes')) process.freezeAt(dice.whole(0, 25), dice.between(5, 300) * SECOND_MS);
     else if (fate.strikes('process.ends')) await process.end();
     else if (fate.strikes('clock.jumps')) {
       process.machine.jump(dice.between(-2, 2) * HOUR_MS);

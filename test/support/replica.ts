@@ -124,6 +124,12 @@ export interface ReplicaDeps {
   readonly seed: number;
   /** Handed in by who wants to end it from its first moment on. */
   readonly life?: Life;
+  /** Parts of the product in another make, for those who show what a rule is good for. */
+  readonly remade?: {
+    readonly sessions?: (made: SessionRepository) => SessionRepository;
+    readonly observer?: (made: Observer, parts: { readonly sessions: SessionRepository }) => Observer;
+    readonly decorate?: typeof decorate;
+  };
   /** Told what is counted, beside `counts`. */
   readonly metrics?: Pick<Metrics, 'orphanDetected' | 'orphanDestroyed' | 'instancesListed'>;
 }
@@ -164,7 +170,7 @@ export interface Replica {
 }
 
 export async function createReplica(deps: ReplicaDeps): Promise<Replica> {
-  const { ids, envelope, log, deploymentId, settings } = deps;
+  const { ids, envelope, log, deploymentId, settings, remade = {} } = deps;
   const life = deps.life ?? createLife();
   const store = mortalStore(deps.store, life);
   const random = seededRandom(deps.seed);
@@ -177,7 +183,7 @@ export async function createReplica(deps: ReplicaDeps): Promise<Replica> {
   const counts = { orphans: 0, destroysFailed: 0, knocksFailed: 0, proofs: 0, costMicros: 0 };
   const providers = new Map(
     deps.providers.map((bare) => {
-      const decorated = decorate(mortalProvider(bare, life), {
+      const decorated = (remade.decorate ?? decorate)(mortalProvider(bare, life), {
         clock,
         random,
         log,
@@ -188,7 +194,8 @@ export async function createReplica(deps: ReplicaDeps): Promise<Replica> {
     }),
   );
 
-  const sessions = createSessionRepository(store);
+  const stored = createSessionRepository(store);
+  const sessions = remade.sessions?.(stored) ?? stored;
   const sightings = createSightingRepository(store);
   const costs = createCostRepository(store);
   const offers = createOfferRepository(store);
@@ -234,15 +241,17 @@ export async function createReplica(deps: ReplicaDeps): Promise<Replica> {
     },
   });
   const { callTimeoutMs, periodMs } = settings;
-  const observer = createObserver({
+  const observed = createObserver({
     providers,
     sessions,
     observations: sightings,
     clock,
     log,
+    deploymentId,
     metrics: { instancesListed: (list) => deps.metrics?.instancesListed(list) },
     callTimeoutMs,
   });
+  const observer = remade.observer?.(observed, { sessions }) ?? observed;
   const verifier: Pick<SshVerifier, 'prove'> = {
     prove: (request, options) => life[deps.realSsh ? 'during' : 'whileAlive'](() => deps.ssh.verifier.prove(request, options)),
   };

@@ -31,4 +31,15 @@ describe('fenced', () => {
 
     expect(made.state).toBe('starting');
   });
+
+  it('RULE-R11, REL-B15: refuses a destroy that rests on what was seen too long ago', async () => {
+    const clock = new FakeClock();
+    const { provider, account } = createInMemoryProvider({ clock });
+    const { id } = await provider.createInstance(aCreateRequest(anOffer()), uncancelled);
+    const destroy = () => fenced(provider, { clock }).destroyInstance(id, { ...uncancelled, notAfterMonotonicMs: 5_000 });
+    await clock.advance(5_001);
+
+    await expect(destroy()).rejects.toMatchObject({ kind: 'unavailable', operation: 'DestroyInstance' });
+    expect(account.calls('DestroyInstance')).toBe(0);
+  });
 });

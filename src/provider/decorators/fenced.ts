@@ -5,12 +5,14 @@ import { describeCall } from '../calls.ts';
 import { aroundEveryCall } from './around.ts';
 
 /**
- * Refuses a create whose deadline has passed, just before it would be sent (RULE-R11): a process that was paused, or a call that waited
- * in a lane, must not make a machine that nobody expects any more. `unavailable`, since nothing was made. Belongs inside whatever waits.
+ * Refuses a create, and any other call that has one, whose deadline has passed, just before it would be sent (RULE-R11): a process that was
+ * paused, or a call that waited in a lane, must not make a machine that nobody expects any more, nor destroy by what was seen long ago.
+ * `unavailable`, since nothing was done. Belongs inside whatever waits.
  */
 export function fenced(provider: Provider, { clock }: { readonly clock: Pick<Clock, 'monotonicMs'> }): Provider {
   return aroundEveryCall(provider, async ({ operation, options, request }, proceed) => {
-    if (request && clock.monotonicMs() > request.notAfterMonotonicMs) {
+    const deadlineMs = request?.notAfterMonotonicMs ?? options.notAfterMonotonicMs;
+    if (deadlineMs !== undefined && clock.monotonicMs() > deadlineMs) {
       throw new ProviderError({
         kind: 'unavailable',
         provider: provider.id,
