@@ -1,74 +1,153 @@
-// npm run simulate -- --worlds N [--from SEED]: worlds of the simulator on every core; prints what came of them, and exits 1 when any failed.
-// npm run simulate -- --seed N [--until STEP]: everything that happens in one world.
+// npm run simulate -- [--worlds N] [--from SEED] [--gate] [--record]   worlds of the simulator on every core, after those that once failed; exits 1 when any fails
+// npm run simulate -- --ablations [--worlds N] [--from SEED]           brokers without a rule, until a world shows it; exits 1 when one is not missed
+// npm run simulate -- --seed N [--until STEP]                          everything that happens in one world
+// npm run simulate -- --shrink N                                       which faults the failure of a world needs, and how it ends
+// --gate: a run in which something that should happen never did is void. --record: adds the run to test/simulation/ledger.jsonl.
+import { execFileSync } from 'node:child_process';
+import { appendFileSync, existsSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { packageScript, runNode } from './lib/commands.mjs';
+import { packageScript, root, runNode } from './lib/commands.mjs';
 
-/** Worlds that one process simulates. */
-const CHUNK = 50;
+/** Worlds that one process simulates: its start costs as much as some of them. */
+const CHUNK = 100;
+/** Each thing that should happen, at least once in so many worlds. */
+const ONCE_IN_WORLDS = 150;
+/** Believed gone while alive, and found again: at most once in so many sessions. */
+const SESSIONS_A_FALSE_END = 5_000;
+const MOST_SHRUNK = 2;
 const SCRIPT = 'test/simulation/simulate-seeds.ts';
+const LEDGER = join(root, 'test/simulation/ledger.jsonl');
 const tsx = packageScript('tsx', 'dist/cli.mjs');
-const { worlds, from, seed, until } = readArguments();
+const wish = readArguments();
 
-if (seed !== undefined) {
-  const { code } = await runNode(tsx, [SCRIPT, 'replay', String(seed), ...(until === undefined ? [] : [String(until)])], {
-    show: true,
-  });
-  process.exit(code);
-}
-const chunks = [];
-for (let begun = 0; begun < worlds; begun += CHUNK)
-  chunks.push({ first: from + begun, count: Math.min(CHUNK, worlds - begun) });
-const rows = [];
-await Promise.all(Array.from({ length: Math.min(availableParallelism(), chunks.length) }, simulateChunks));
-process.exit(summarise() ? 0 : 1);
+if (wish.seed !== undefined) process.exit(await show('replay', wish.seed, ...(wish.until === undefined ? [] : [wish.until])));
+if (wish.shrink !== undefined) process.exit(await show('shrink', wish.shrink));
+process.exit((wish.ablations ? await missEachRule(wish.worlds ?? 500) : await simulate(wish.worlds ?? 100)) ? 0 : 1);
 
-async function simulateChunks() {
-  for (let chunk = chunks.shift(); chunk !== undefined; chunk = chunks.shift()) {
-    const { first, count } = chunk;
-    const { output } = await runNode(tsx, [SCRIPT, String(first), String(count)]);
-    const lines = output.split('\n').flatMap((line) => (line.startsWith('{') ? [JSON.parse(line)] : []));
-    for (const { seed: world, failures } of lines)
-      if (failures.length > 0)
-        console.log(`FAILED world ${world} (npm run simulate -- --seed ${world}):\n  ${failures.slice(0, 5).join('\n  ')}`);
+async function simulate(worlds) {
+  const startedAt = Date.now();
+  const former = JSON.parse(readFileSync(join(root, 'test/simulation/seeds.json'), 'utf8')).map(({ seed }) => [seed, 1]);
+  const chunks = [...former];
+  for (let begun = 0; begun < worlds; begun += CHUNK) chunks.push([wish.from + begun, Math.min(CHUNK, worlds - begun)]);
+  const rows = [];
+  await onEveryCore(chunks, async ([from, count]) => {
+    const { lines, output } = await ask('worlds', from, count);
+    for (const row of lines.filter(({ failures }) => failures.length > 0))
+      console.log(`FAILED world ${row.seed}:\n  ${row.failures.slice(0, 5).join('\n  ')}`);
     rows.push(...lines);
     if (lines.length < count)
-      rows.push({ failures: [`the process of worlds ${first} to ${first + count - 1} ended: ${output.slice(-2_000)}`] });
-    console.log(`${rows.length} of ${worlds} worlds`);
+      rows.push({ failures: [`the process of worlds ${from} to ${from + count - 1} ended: ${output.slice(-2_000)}`] });
+    if (count > 1) console.log(`${rows.length} of ${worlds + former.length} worlds`);
+  });
+  return judge(rows, worlds + former.length, Math.round((Date.now() - startedAt) / 1_000));
+}
+
+async function judge(rows, worlds, seconds) {
+  const sum = (name) => rows.reduce((total, row) => total + (row[name] ?? 0), 0);
+  const counts = new Map();
+  for (const row of rows)
+    for (const [name, count] of Object.entries(row.counts ?? {})) counts.set(name, (counts.get(name) ?? 0) + count);
+  const failed = rows.filter(({ failures }) => failures.length > 0);
+  const [sessions, closedWhileAlive] = [sum('sessions'), sum('closedWhileAlive')];
+  const booked = ((100 * sum('booked')) / Math.max(1, sum('invoiced'))).toFixed(2);
+  console.log(
+    `\n${rows.length - failed.length} of ${worlds} worlds held (from ${wish.from}, commit ${commit()}, ${seconds} s): ${sessions} sessions, ${sum('attempts')} attempts, ` +
+      `${sum('instances')} instances; ${closedWhileAlive} believed gone while alive, and found again; booked ${booked} % of the invoices`,
+  );
+  const [{ lines: expected }] = [await ask('sometimes')];
+  console.log(expected[0].map((name) => `${name} ${counts.get(name) ?? 0}`).join(', '));
+  const wanted = Math.max(1, Math.floor(worlds / ONCE_IN_WORLDS));
+  const rare = expected[0].filter((name) => (counts.get(name) ?? 0) < wanted);
+  if (rare.length > 0) console.log(`fewer than ${wanted} times: ${rare.join(', ')}${wish.gate ? ': the run is VOID' : ''}`);
+  const isTooOften = closedWhileAlive > Math.ceil(sessions / SESSIONS_A_FALSE_END);
+  if (isTooOften) console.log(`FAILED: more than one in ${SESSIONS_A_FALSE_END} sessions was believed gone while alive`);
+  if (failed.length > 0) console.log(`${failed.length} FAILED: ${failed.map((row) => row.seed ?? '?').join(', ')}`);
+  for (const { seed } of failed.filter((row) => row.seed !== undefined).slice(0, MOST_SHRUNK)) {
+    console.log(
+      `\nworld ${seed}, commit ${commit()}, with no more faults than it needs (npm run simulate -- --seed ${seed} shows all of it):`,
+    );
+    await show('shrink', seed);
+  }
+  if (wish.record) {
+    const run = { commit: commit(), from: wish.from, worlds, sessions, failed: failed.map((row) => row.seed ?? '?') };
+    appendFileSync(LEDGER, `${JSON.stringify({ ...run, closedWhileAlive, bookedPercent: Number(booked), seconds })}\n`);
+  }
+  return failed.length === 0 && !isTooOften && !(wish.gate && rare.length > 0);
+}
+
+/** Each rule that can be left out, and the world that showed it. */
+async function missEachRule(worlds) {
+  const [
+    {
+      lines: [rules],
+    },
+  ] = [await ask('rules')];
+  const rows = [];
+  await onEveryCore([...rules], async ({ rule, without }) => {
+    const { lines, output } = await ask('ablation', rule, wish.from, worlds);
+    const [{ found, seed, worlds: needed } = { found: undefined }] = lines;
+    if (lines.length === 0) console.log(output.slice(-2_000));
+    rows.push({ rule, found });
+    console.log(
+      found === undefined
+        ? `NOT MISSED in ${worlds} worlds: ${rule} (${without})`
+        : `${rule} is missed after ${needed} worlds (${seed}), when ${without}: ${found}`,
+    );
+  });
+  return rows.length === rules.length && rows.every(({ found }) => found !== undefined);
+}
+
+async function onEveryCore(tasks, perform) {
+  const worker = async () => {
+    for (let task = tasks.shift(); task !== undefined; task = tasks.shift()) await perform(task);
+  };
+  await Promise.all(Array.from({ length: Math.min(availableParallelism(), tasks.length) }, worker));
+}
+
+async function ask(...command) {
+  const { output } = await runNode(tsx, [SCRIPT, ...command.map(String)]);
+  return { output, lines: output.split('\n').flatMap((line) => (/^[{[]/.test(line) ? [JSON.parse(line)] : [])) };
+}
+
+async function show(...command) {
+  return (await runNode(tsx, [SCRIPT, ...command.map(String)], { show: true })).code;
+}
+
+function commit() {
+  try {
+    return execFileSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: root, encoding: 'utf8', stdio: 'pipe' }).trim();
+  } catch {
+    return 'unknown';
   }
 }
 
-function summarise() {
-  const sum = (name) => rows.reduce((total, row) => total + (row[name] ?? 0), 0);
-  const failed = rows.filter(({ failures }) => failures.length > 0);
-  const faults = new Map();
-  for (const row of rows)
-    for (const [name, count] of Object.entries(row.faults ?? {})) faults.set(name, (faults.get(name) ?? 0) + count);
-  console.log(
-    `\n${rows.length - failed.length} of ${worlds} worlds held (from ${from}): ${sum('sessions')} sessions, ${sum('attempts')} attempts, ${sum('instances')} instances; ` +
-      `${sum('closedWhileAlive')} closed while alive; booked ${((100 * sum('booked')) / Math.max(1, sum('invoiced'))).toFixed(2)} % of the invoices`,
-  );
-  console.log(
-    `faults: ${[...faults]
-      .sort(([a], [b]) => a.localeCompare(b))
-      .map(([name, count]) => `${name} ${count}`)
-      .join(', ')}`,
-  );
-  if (failed.length > 0) console.log(`${failed.length} FAILED: ${failed.map((row) => row.seed ?? '?').join(', ')}`);
-  return failed.length === 0;
+/** After the last world that the ledger knows, so that recorded runs add up to ever more worlds. */
+function nextSeed() {
+  if (!existsSync(LEDGER)) return 1_000;
+  const runs = readFileSync(LEDGER, 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  return Math.max(1_000, ...runs.map(({ from, worlds }) => from + worlds));
 }
 
 function readArguments() {
   try {
     const text = { type: 'string' };
-    const { values } = parseArgs({ options: { worlds: text, from: text, seed: text, until: text } });
+    const flag = { type: 'boolean', default: false };
+    const { values } = parseArgs({
+      options: { worlds: text, from: text, seed: text, until: text, shrink: text, gate: flag, record: flag, ablations: flag },
+    });
     const whole = (name) => {
       if (values[name] === undefined) return undefined;
       const value = Number(values[name]);
       if (!Number.isSafeInteger(value) || value < 0) throw new Error(`--${name} must be a whole number`);
       return value;
     };
-    return { worlds: whole('worlds') ?? 100, from: whole('from') ?? 1, seed: whole('seed'), until: whole('until') };
+    const [worlds, seed, until, shrink] = ['worlds', 'seed', 'until', 'shrink'].map(whole);
+    return { ...values, worlds, seed, until, shrink, from: whole('from') ?? nextSeed() };
   } catch (error) {
     console.error(`npm run simulate: ${error.message}`);
     process.exit(2);

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../core/duration.ts';
 import { exactCost } from '../core/money.ts';
 import { rateOf } from './billing.ts';
+import { refused } from './fixtures/session-facts.ts';
 import { DISK_PRICE, PRICE, START, Story, anInstance, anIntent, runningStory, storyAt } from './fixtures/session-records.ts';
 
 const full = { starting: 'full', paused: 'full' } as const;
@@ -58,6 +59,21 @@ describe('the bill of an attempt', () => {
     expect(story.segments.at(-1)).toMatchObject({ toAt: answeredAt });
   });
 
+  it.each([
+    { seen: 'running', billed: 'until it was last seen so', more: 10 * MINUTE_MS },
+    { seen: 'stopping', billed: 'until that answer', more: 0 },
+  ] as const)('REL-C2: what is $seen after a destroy was answered, and gone later, is billed $billed', ({ seen, more }) => {
+    const story = runningStory().tell({ kind: 'stop_requested', reason: 'user_requested' });
+    story.tell({ kind: 'destroy_answered', ordinal: 1, result: 'destroying' });
+    const answeredAt = story.now;
+
+    story.wait(10 * MINUTE_MS).tell({ kind: 'seen', ordinal: 1, by: 'get', instance: anInstance(seen) });
+    story.tell({ kind: 'destroy_failed', ordinal: 1, refusal: { kind: 'unavailable', message: 'no answer' } });
+    story.wait(5 * MINUTE_MS).tell({ kind: 'missing', ordinal: 1, by: 'get' });
+
+    expect(story.segments.at(-1)).toMatchObject({ toAt: answeredAt + more });
+  });
+
   it('keeps charging while every destroy fails', () => {
     const story = runningStory().tell({ kind: 'stop_requested', reason: 'user_requested' });
 
@@ -89,22 +105,36 @@ describe('the bill of an attempt', () => {
   });
 
   it.each([
-    { by: 'list', since: 'it is listed again, since lists are late', gapMs: HOUR_MS },
-    { by: 'get', since: 'it was believed gone, since its id was never free', gapMs: 0 },
-  ] as const)('REL-C16: what came back after it was gone, seen by $by, is the operator’s from when $since', ({ by, gapMs }) => {
-    const story = storyAt('gone');
-    const goneAt = story.attempt().goneAcceptedAt ?? 0;
-    const firstSegments = story.segments.length;
+    { by: 'list', when: 'an hour later', since: 'it was believed gone', afterMs: HOUR_MS, gapMs: 0 },
+    { by: 'list', when: 'at once', since: 'it is listed again, since lists are late', afterMs: MINUTE_MS, gapMs: MINUTE_MS },
+    { by: 'get', when: 'at once', since: 'it was believed gone, since its id was never free', afterMs: MINUTE_MS, gapMs: 0 },
+  ] as const)(
+    'REL-C16: what came back after it was gone, seen $when by $by, is the operator’s from when $since',
+    ({ by, afterMs, gapMs }) => {
+      const story = storyAt('verifying');
+      const goneAt = story.attempt().goneAcceptedAt ?? 0;
+      const firstSegments = story.segments.length;
 
-    story
-      .wait(story.now < goneAt ? 0 : goneAt + HOUR_MS - story.now)
-      .tell({ kind: 'seen', ordinal: 1, by, instance: anInstance('running') })
-      .wait(MINUTE_MS)
-      .tell({ kind: 'destroy_answered', ordinal: 1, result: 'gone' });
+      story
+        .wait(goneAt + afterMs - story.now)
+        .tell({ kind: 'seen', ordinal: 1, by, instance: anInstance('running'), askedAt: goneAt + afterMs })
+        .wait(MINUTE_MS)
+        .tell({ kind: 'destroy_answered', ordinal: 1, result: 'gone' });
 
-    expect(story.segments.slice(firstSegments)).toEqual([
-      expect.objectContaining({ payer: 'operator', fromAt: goneAt + gapMs, toAt: goneAt + HOUR_MS + MINUTE_MS }),
-    ]);
+      expect(story.segments.slice(firstSegments)).toEqual([
+        expect.objectContaining({ payer: 'operator', fromAt: goneAt + gapMs, toAt: goneAt + afterMs + MINUTE_MS }),
+      ]);
+    },
+  );
+
+  it('REL-A4, REL-A5: what nobody knew of has cost money since its call', () => {
+    for (const story of [storyAt('unknown').missingFor(16 * MINUTE_MS), storyAt('intent').tell(refused('capacity'))]) {
+      const { intentAt } = story.attempt();
+
+      story.wait(MINUTE_MS).tell({ kind: 'seen', ordinal: 1, by: 'list', instance: anInstance('running'), askedAt: story.now });
+
+      expect(story.segments).toMatchObject([{ payer: 'operator', fromAt: intentAt, toAt: null }]);
+    }
   });
 
   it('REL-C16: what was made only after it was gone has cost nothing before', () => {

@@ -88,10 +88,16 @@ export function beginDestroy(draft: Draft, attempt: Attempt): void {
   shredProbe(draft, attempt); // nobody logs in any more, however long the destroy takes
 }
 
-/** The provider itself said gone: the bill ends at the last destroy that it had answered, and the proof over time begins. */
+/** The last destroy that was answered; a sight after it that shows nothing of an end says that it was not carried out (REL-C2). Null: none was answered. */
+export function billedTo({ destroyAnsweredAt, lastSeenAt, instanceState }: Attempt): EpochMs | null {
+  if (destroyAnsweredAt === null || instanceState === 'stopping') return destroyAnsweredAt;
+  return Math.max(destroyAnsweredAt, lastSeenAt ?? destroyAnsweredAt);
+}
+
+/** The provider itself said gone: the bill ends, and the proof over time begins. */
 export function acceptGone(draft: Draft, attempt: Attempt): void {
   const { now } = draft;
-  endBill(draft, attempt, attempt.destroyAnsweredAt ?? now);
+  endBill(draft, attempt, billedTo(attempt) ?? now);
   releaseOnce(draft, attempt);
   setAttempt(draft, attempt, {
     state: 'verifying',

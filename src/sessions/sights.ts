@@ -9,7 +9,7 @@ import type { Instance } from '../provider/instance.ts';
 import { isAbsent, withAbsence } from './absence.ts';
 import { bill, rateOf, startingRate } from './billing.ts';
 import { emit, enterPhase, hopefulAttempt, setAttempt, setSession, type Draft } from './draft.ts';
-import { acceptGone, attemptFailed, beginDestroy, blame, goOnOrEnd, verifyGone } from './endings.ts';
+import { acceptGone, attemptFailed, beginDestroy, billedTo, blame, goOnOrEnd, verifyGone } from './endings.ts';
 import type { Fact } from './fact.ts';
 import { needsTunnel } from './session-record.ts';
 import type { StepRules } from './step-rules.ts';
@@ -24,11 +24,17 @@ export function sight(draft: Draft, attempt: Attempt, fact: Extract<Fact, { kind
   if (whose === 'unrelated') return;
   const isOldNews = askedAt !== undefined && attempt.goneAcceptedAt !== null && askedAt <= attempt.goneAcceptedAt;
   if (isOldNews) return;
-  seen(draft, attempt, instance, rules, by === 'get' ? 'found by its id' : 'found');
+  const { instanceId, goneAcceptedAt } = attempt;
+  const wasKnown = by === 'list' && askedAt !== undefined && instanceId !== null && goneAcceptedAt !== null;
+  const isPast = wasKnown && askedAt - goneAcceptedAt < LIST_PAST_MS;
+  seen(draft, attempt, instance, rules, isPast ? 'found, as it may have been' : 'found');
 }
 
-/** How it came to be seen: as the answer to its create, by a list, or by its id. */
-type Sighting = 'answered' | 'found' | 'found by its id';
+/** For so long a list may show what was there (REL-B8). */
+const LIST_PAST_MS = 2 * MINUTE_MS;
+
+/** How it came to be seen: as the answer to its create, by a look, or by a list that may show its own past. */
+type Sighting = 'answered' | 'found' | 'found, as it may have been';
 
 /** An instance that is surely the attempt's own. */
 export function seen(draft: Draft, attempt: Attempt, instance: Instance, rules: StepRules, sighting: Sighting = 'found'): void {
@@ -190,20 +196,22 @@ function stillThere(draft: Draft, attempt: Attempt, instance: Instance, rules: S
   setAttempt(draft, attempt, { ...appearance(instance, now), absences: [] });
 }
 
-/** Where the bill of what was gone had surely ended; of what nobody knew of, where it could have begun. */
-function billedUntil({ intentAt, destroyRequestedAt, goneAcceptedAt, goneVerifiedAt }: Attempt, now: EpochMs): EpochMs {
-  if (goneAcceptedAt === null) return intentAt;
+/** Where the bill of what was gone had surely ended; of what nobody knew of (REL-A4, REL-A5), where it could have begun. */
+function billedUntil(attempt: Attempt, now: EpochMs): EpochMs {
+  const { intentAt, destroyRequestedAt, goneAcceptedAt, goneVerifiedAt, billingSequence } = attempt;
+  if (goneAcceptedAt === null || billingSequence === 0) return intentAt;
   const isOfThisEnd = destroyRequestedAt !== null && goneAcceptedAt > destroyRequestedAt; // in the same moment it may be the one before
   return isOfThisEnd ? goneAcceptedAt : (goneVerifiedAt ?? now);
 }
 
 /**
- * It was gone, and is there: destroyed again, at the operator's cost. The session's status stays what it was. Who answers to its id has been there
- * all along, and has cost money; what a list shows may be the list's own past (REL-B8), and costs from now on.
+ * It was gone, and is there: destroyed again, at the operator's cost. The session's status stays what it was. It has been there all along and has
+ * cost money; what a list shows just after the end may be the list's own past, and costs from now on.
  */
 function reappeared(draft: Draft, attempt: Attempt, instance: Instance, rules: StepRules, sighting: Sighting): void {
   const { session, now } = draft;
-  const unbilledSince = sighting === 'found by its id' ? madeBetween(billedUntil(attempt, now), instance.createdAt, now) : now;
+  const isSure = sighting !== 'found, as it may have been';
+  const unbilledSince = isSure ? madeBetween(billedUntil(attempt, now), instance.createdAt, now) : now;
   setAttempt(draft, attempt, {
     instanceId: instance.id,
     goneAcceptedAt: attempt.goneAcceptedAt ?? now,
@@ -234,7 +242,7 @@ export function missing(draft: Draft, attempt: Attempt, by: ObservationKind, rul
     case 'live':
       return vanished(draft, attempt);
     case 'destroying': // every destroy failed, but it is absent by verdict all the same
-      verifyGone(draft, attempt, attempt.destroyAnsweredAt ?? attempt.lastSeenAt ?? now);
+      verifyGone(draft, attempt, billedTo(attempt) ?? attempt.lastSeenAt ?? now);
       return emit(draft, 'instance.gone_verified', { attempt: attempt.ordinal });
     case 'verifying':
       verifyGone(draft, attempt, attempt.destroyAnsweredAt ?? now);

@@ -20,7 +20,7 @@ export const ABLATIONS: readonly Ablation[] = [
   {
     rule: 'R1',
     without: 'the attempt is written with the answer to its create, not before the call',
-    apply: (deps) => ({ ...deps, remade: { sessions: withLateIntents } }),
+    apply: (deps) => ({ ...deps, remade: { ...deps.remade, sessions: withLateIntents } }),
   },
   {
     rule: 'R6',
@@ -42,6 +42,7 @@ export const ABLATIONS: readonly Ablation[] = [
     apply: (deps) => ({
       ...deps,
       remade: {
+        ...deps.remade,
         observer: (made) => ({
           list: async (...asked) => ({ ...(await made.list(...asked)), suspect: false }),
         }),
@@ -59,6 +60,7 @@ export const ABLATIONS: readonly Ablation[] = [
     apply: (deps) => ({
       ...deps,
       remade: {
+        ...deps.remade,
         observer: (made, { sessions }) => ({
           async list(...asked) {
             const listing = await made.list(...asked);
@@ -85,12 +87,12 @@ export const ABLATIONS: readonly Ablation[] = [
   {
     rule: 'R11 (compare-and-set)',
     without: 'who writes last wins',
-    apply: (deps) => ({ ...deps, remade: { sessions: lastWriterWins } }),
+    apply: (deps) => ({ ...deps, remade: { ...deps.remade, sessions: lastWriterWins } }),
   },
   {
     rule: 'R11 (deadline)',
     without: 'a create is sent however late',
-    apply: (deps) => ({ ...deps, remade: { decorate: withoutFence } }),
+    apply: (deps) => ({ ...deps, remade: { ...deps.remade, decorate: withoutFence } }),
   },
 ];
 

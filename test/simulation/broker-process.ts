@@ -5,6 +5,7 @@ import { StoreError } from '../../src/db/store-error.ts';
 import type { Store } from '../../src/db/store.ts';
 import { aroundEveryCall } from '../../src/provider/decorators/around.ts';
 import type { Provider } from '../../src/provider/provider.ts';
+import type { FactKind } from '../../src/sessions/fact.ts';
 import { createLife, type Life } from '../support/mortal.ts';
 import { createReplica, type Replica, type ReplicaDeps } from '../support/replica.ts';
 import type { Fate } from './faults.ts';
@@ -41,6 +42,8 @@ export interface ProcessDeps extends Pick<ReplicaDeps, 'ids' | 'envelope' | 'dep
   readonly fate: Fate;
   readonly trace: Trace;
   readonly log: Log;
+  /** Told of each fact that changed a session. */
+  readonly onFact: (kind: FactKind) => void;
   readonly seed: number;
   /** Rules of the life cycle that this process does without. */
   readonly ablate?: (deps: ReplicaDeps) => ReplicaDeps;
@@ -155,6 +158,15 @@ export function createBrokerProcess(deps: ProcessDeps): BrokerProcess {
         },
       },
       realSsh: false,
+      remade: {
+        writer: (made) => ({
+          async apply(session, fact, beside) {
+            const applied = await made.apply(session, fact, beside);
+            if (applied.outcome === 'changed') deps.onFact(fact.kind);
+            return applied;
+          },
+        }),
+      },
       life: current,
       seed: deps.seed * 1_000 + starts,
     };

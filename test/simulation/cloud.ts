@@ -29,8 +29,16 @@ interface Story {
   deniedUntil: number;
   /** When a destroy was carried out, or it died. */
   endedAt: number | undefined;
+  mostMicrosPerHour: MicroUsd;
   price: { readonly micros: MicroUsd; readonly from: number };
   readonly earlier: MicroUsd[];
+}
+
+export interface Lived {
+  readonly bornAt: number;
+  readonly endedAt: number | undefined;
+  /** The highest that it ever cost. */
+  readonly mostMicrosPerHour: MicroUsd;
 }
 
 /** One vendor's account, as hostile as the plan says, with the truth for those who judge. */
@@ -46,6 +54,8 @@ export interface Cloud {
   isAlive(tag: string): boolean;
   /** What the vendor charges for everything that bears the tag, micro-dollars, until now. */
   invoice(tag: string): MicroUsd;
+  /** What has been made under the tag, for those who judge its bill. */
+  lives(tag: string): readonly Lived[];
   /** Everything that was ever made for this deployment. */
   madeTags(): readonly string[];
   sshFateAt(port: number): { readonly isUp: boolean; readonly fate: SshFate };
@@ -128,6 +138,7 @@ export function createCloud({ id, clock, plan, fate, trace, deployment, offers, 
         minimumUntil: !isForeign && strikes('destroy.minimum') ? bornAt + scaled(dice.between(3, 20)) : 0,
         deniedUntil: 0,
         endedAt: undefined,
+        mostMicrosPerHour: instance.priceMicrosPerHour,
         price: { micros: instance.priceMicrosPerHour, from: bornAt },
         earlier: [],
       };
@@ -168,13 +179,15 @@ export function createCloud({ id, clock, plan, fate, trace, deployment, offers, 
     const now = clock.monotonicMs();
     story.earlier.push((story.price.micros * Math.max(0, now - story.price.from)) / HOUR_MS);
     story.price = { micros, from: Math.max(now, story.bornAt) };
+    story.mostMicrosPerHour = Math.max(story.mostMicrosPerHour, micros);
     instance.priceMicrosPerHour = micros;
   }
 
   /** Vendors charge until they have taken the destroy. */
   function endStory(instance: MarketInstance): void {
     const story = storyOf(instance);
-    if (story && story.endedAt === undefined) story.endedAt = Math.max(clock.monotonicMs(), story.bornAt);
+    if (!story || story.endedAt !== undefined) return;
+    story.endedAt = Math.max(clock.monotonicMs(), story.bornAt);
   }
 
   function costOf({ price, earlier, endedAt }: Story): MicroUsd {
@@ -338,6 +351,7 @@ export function createCloud({ id, clock, plan, fate, trace, deployment, offers, 
     livingOurs: () => ours().flatMap(({ instance }) => (account.exists(instance) ? [instance] : [])),
     isAlive: (tag) => ours().some(({ instance }) => bears(instance, tag) && account.exists(instance)),
     invoice: (tag) => ours().reduce((sum, story) => sum + (bears(story.instance, tag) ? costOf(story) : 0), 0),
+    lives: (tag) => ours().filter(({ instance }) => bears(instance, tag)),
     madeTags: () => ours().flatMap(({ instance }) => instance.request?.tag ?? []),
     sshFateAt(port) {
       const story = [...stories.values()].find(

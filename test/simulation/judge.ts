@@ -2,13 +2,13 @@ import type Sqlite from 'better-sqlite3';
 import type { Clock } from '../../src/core/clock.ts';
 import type { SessionId } from '../../src/core/ids.ts';
 import type { MicroUsd } from '../../src/core/money.ts';
-import { billOf } from '../../src/costs/bill.ts';
 import { createCostRepository } from '../../src/costs/cost-repository.ts';
 import type { Store } from '../../src/db/store.ts';
 import { brokenInvariants } from '../../src/sessions/invariants.ts';
 import { createSessionRepository } from '../../src/sessions/session-repository.ts';
 import type { Cloud } from './cloud.ts';
 import type { Acknowledged } from './consumers.ts';
+import { judgeSpend } from './judge-spend.ts';
 
 /** What was found wrong, and what was counted. */
 export interface Judgement {
@@ -27,6 +27,8 @@ export interface Judgement {
   /** Sessions whose books differ from the invoice, the worst first. */
   readonly misbooked: readonly { readonly id: SessionId; readonly booked: MicroUsd; readonly invoiced: MicroUsd }[];
   readonly eventKinds: ReadonlyMap<string, number>;
+  /** Why sessions ended. */
+  readonly reasons: ReadonlyMap<string, number>;
 }
 
 interface JudgeDeps {
@@ -97,12 +99,16 @@ export function createJudge({ store, database, clouds, clock, onEarly }: JudgeDe
 
       const rows = attemptRows.all();
       const eventKinds = new Map<string, number>();
+      const reasons = new Map<string, number>();
       const misbooked: { id: SessionId; booked: MicroUsd; invoiced: MicroUsd }[] = [];
       let [booked, invoiced, overbooked, underbooked] = [0, 0, 0, 0];
       for (const id of new Set(rows.map((row) => row.session_id))) {
         const record = await sessions.find(id);
         if (!record) continue;
         const { attempts } = record;
+        const { reason } = record.session;
+        if (reason !== null) reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
+        for (const { outcome } of attempts) if (outcome !== null) reasons.set(outcome, (reasons.get(outcome) ?? 0) + 1);
         failures.push(...brokenInvariants(record).map((sentence) => `session ${id} breaks: ${sentence}`));
         const events = await sessions.listEvents({ id, after: 0, limit: 10_000 });
         for (const { kind } of events) eventKinds.set(kind, (eventKinds.get(kind) ?? 0) + 1);
@@ -111,12 +117,21 @@ export function createJudge({ store, database, clouds, clock, onEarly }: JudgeDe
         const lastEnd = events.findLast(({ kind }) => kind === 'session.stopped' || kind === 'session.failed')?.kind;
         if (lastEnd !== `session.${record.session.status}`)
           failures.push(`session ${id} is ${record.session.status}, its events say ${lastEnd}`);
-        const { consumerMicros, operatorMicros } = billOf(await costs.segmentsOf(id), 0, clock.now());
-        const real = attempts.reduce(
-          (sum, { tag }) => sum + clouds.reduce((micros, cloud) => micros + cloud.invoice(tag), 0),
-          0,
+        const segments = await costs.segmentsOf(id);
+        const spends = attempts.map((attempt) =>
+          judgeSpend({
+            attempt,
+            segments,
+            lives: clouds.flatMap((cloud) => cloud.lives(attempt.tag)),
+            invoiced: clouds.reduce((micros, cloud) => micros + cloud.invoice(attempt.tag), 0),
+            cameBack: events.some(({ kind, data }) => kind === 'instance.reappeared' && data['attempt'] === attempt.ordinal),
+            startsAt: clock.now() - clock.monotonicMs(),
+            now: clock.now(),
+          }),
         );
-        const ours = consumerMicros + operatorMicros;
+        failures.push(...spends.flatMap(({ failure }) => failure ?? []));
+        const ours = spends.reduce((sum, spend) => sum + spend.booked, 0);
+        const real = spends.reduce((sum, spend) => sum + spend.invoiced, 0);
         booked += ours;
         invoiced += real;
         overbooked += Math.max(0, ours - real);
@@ -135,6 +150,7 @@ export function createJudge({ store, database, clouds, clock, onEarly }: JudgeDe
         underbooked,
         misbooked: misbooked.toSorted((a, b) => Math.abs(b.booked - b.invoiced) - Math.abs(a.booked - a.invoiced)),
         eventKinds,
+        reasons,
       };
     },
   };

@@ -1,3 +1,4 @@
+import type Sqlite from 'better-sqlite3';
 import { createEnvelope } from '../../src/core/envelope.ts';
 import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../../src/core/duration.ts';
 import type { Log } from '../../src/core/log.ts';
@@ -25,8 +26,8 @@ export interface WorldResult extends Judgement {
   readonly hash: string;
   readonly steps: number;
   readonly virtualMinutes: number;
-  /** How often each fault happened. */
-  readonly faults: ReadonlyMap<string, number>;
+  /** How often each fault, fact, event and reason happened, by names such as `fault list.empty`. */
+  readonly counts: ReadonlyMap<string, number>;
   readonly refused: ReadonlyMap<string, number>;
   /** The last lines of what happened. */
   readonly trace: readonly string[];
@@ -35,6 +36,8 @@ export interface WorldResult extends Judgement {
 export interface WorldOptions extends PlanOptions {
   readonly ablate?: (deps: ReplicaDeps) => ReplicaDeps;
   readonly onLine?: (line: string, step: number) => void;
+  /** Handed the database when all is over. */
+  readonly onEnd?: (database: Sqlite.Database) => void;
 }
 
 const SETTINGS = {
@@ -89,6 +92,7 @@ export async function simulateWorld(seed: number, options: WorldOptions = {}): P
     verifier: createLogins({ clouds, clock, dice: createDice(seedOf(seed, 'logins')) }),
     sampler: createScriptedSsh().sampler,
   };
+  const facts = new Map<string, number>();
   const processes = Array.from({ length: plan.replicas }, (_, index) =>
     createBrokerProcess({
       name: `broker-${index + 1}`,
@@ -98,6 +102,7 @@ export async function simulateWorld(seed: number, options: WorldOptions = {}): P
       fate,
       trace,
       log,
+      onFact: (kind) => facts.set(kind, (facts.get(kind) ?? 0) + 1),
       ids,
       envelope,
       deploymentId,
@@ -146,6 +151,7 @@ export async function simulateWorld(seed: number, options: WorldOptions = {}): P
   const quietMs = () => clock.monotonicMs() - peaceAt;
   while (quietMs() < leastQuietMs(plan) || (quietMs() < MOST_QUIET_MS && !judge.isSettled())) await advance(MINUTE_MS);
 
+  options.onEnd?.(database);
   const judgement = await judge.conclude(consumers.acknowledged);
   for (const process of processes) process.kill();
   await clock.settle();
@@ -157,11 +163,19 @@ export async function simulateWorld(seed: number, options: WorldOptions = {}): P
     hash: trace.hash(),
     steps: trace.length,
     virtualMinutes: Math.round(clock.monotonicMs() / MINUTE_MS),
-    faults: fate.counts,
+    counts: new Map([
+      ...named('fault', fate.counts),
+      ...named('fact', facts),
+      ...named('event', judgement.eventKinds),
+      ...named('reason', judgement.reasons),
+    ]),
     refused: consumers.refused,
     trace: trace.tail(),
   };
 }
+
+const named = (what: string, counts: ReadonlyMap<string, number>) =>
+  [...counts].map(([name, count]) => [`${what} ${name}`, count] as const);
 
 let memory: ReturnType<typeof openMemoryStore> | undefined;
 let worldClock: SimClock | undefined;

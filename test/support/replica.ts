@@ -128,6 +128,7 @@ export interface ReplicaDeps {
   readonly remade?: {
     readonly sessions?: (made: SessionRepository) => SessionRepository;
     readonly observer?: (made: Observer, parts: { readonly sessions: SessionRepository }) => Observer;
+    readonly writer?: (made: SessionWriter) => SessionWriter;
     readonly decorate?: typeof decorate;
   };
   /** Told what is counted, beside `counts`. */
@@ -228,7 +229,7 @@ export async function createReplica(deps: ReplicaDeps): Promise<Replica> {
     if (!provider) throw new RangeError(`no provider is named ${id}`);
     return provider.capabilities;
   };
-  const writer = createSessionWriter({
+  const written = createSessionWriter({
     sessions,
     clock,
     changes,
@@ -240,6 +241,7 @@ export async function createReplica(deps: ReplicaDeps): Promise<Replica> {
       driverTimeoutMs: settings.driverTimeoutMs,
     },
   });
+  const writer = remade.writer?.(written) ?? written;
   const { callTimeoutMs, periodMs } = settings;
   const observed = createObserver({
     providers,

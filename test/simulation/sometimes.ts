@@ -1,0 +1,71 @@
+import { FAULT_NAMES } from './faults.ts';
+
+/** What the life cycle does in these worlds: the facts that were told, and changed something, and what came of them. */
+const FACTS = [
+  'stop_requested',
+  'extended',
+  'attempt_begun',
+  'no_candidate',
+  'create_accepted',
+  'create_refused',
+  'create_unknown',
+  'seen',
+  'missing',
+  'destroy_answered',
+  'destroy_failed',
+  'proof_phase',
+  'hand_off_begun',
+  'proven',
+  'attempt_failed',
+  'settled',
+  'postponed',
+] as const;
+const EVENTS = [
+  'session.requested',
+  'session.running',
+  'session.extended',
+  'session.retrying',
+  'session.stopping',
+  'session.stopped',
+  'session.failed',
+  'session.settled',
+  'session.gone_verified',
+  'attempt.begun',
+  'attempt.refused',
+  'attempt.unknown',
+  'attempt.absent',
+  'attempt.failed',
+  'instance.created',
+  'instance.vanished',
+  'instance.reappeared',
+  'instance.destroy_answered',
+  'instance.destroy_failed',
+  'instance.destroy_overdue',
+  'instance.gone_accepted',
+  'instance.gone_verified',
+] as const;
+const REASONS = [
+  'user_requested',
+  'expired',
+  'stale_inventory',
+  'no_capacity',
+  'price_changed',
+  'provider_rejected',
+  'provider_auth',
+  'provider_funds',
+  'provider_unavailable',
+  'create_lost',
+  'ssh_verify_timeout',
+  'gpu_mismatch',
+  'wrong_host',
+  'instance_stopped',
+  'instance_vanished',
+] as const;
+
+/** What has to happen again and again in a run of many worlds, or it has shown nothing: every fault, fact, event and reason. */
+export const SOMETIMES: readonly string[] = [
+  ...FAULT_NAMES.map((name) => `fault ${name}`),
+  ...FACTS.map((name) => `fact ${name}`),
+  ...EVENTS.map((name) => `event ${name}`),
+  ...REASONS.map((name) => `reason ${name}`),
+];
