@@ -74,6 +74,19 @@ describe('the bill of an attempt', () => {
     expect(story.segments.at(-1)).toMatchObject({ toAt: answeredAt + more });
   });
 
+  it('REL-C2, REL-C6: what is on its way out, ten minutes after an answer that was a lie, is billed until it is seen so', () => {
+    const story = runningStory().tell({ kind: 'stop_requested', reason: 'user_requested' });
+    story.tell({ kind: 'destroy_answered', ordinal: 1, result: 'destroying' });
+    story.wait(10 * MINUTE_MS).tell({ kind: 'seen', ordinal: 1, by: 'get', instance: anInstance('running') });
+    story.tell({ kind: 'destroy_failed', ordinal: 1, refusal: { kind: 'unavailable', message: 'no answer' } });
+
+    story.wait(MINUTE_MS).tell({ kind: 'seen', ordinal: 1, by: 'list', instance: anInstance('stopping') });
+    const seenAt = story.now;
+    story.wait(5 * MINUTE_MS).tell({ kind: 'missing', ordinal: 1, by: 'get' });
+
+    expect(story.segments.at(-1)).toMatchObject({ toAt: seenAt });
+  });
+
   it('keeps charging while every destroy fails', () => {
     const story = runningStory().tell({ kind: 'stop_requested', reason: 'user_requested' });
 

@@ -1,4 +1,4 @@
-import { DAY_MS } from '../core/duration.ts';
+import { DAY_MS, MINUTE_MS } from '../core/duration.ts';
 import type { EpochMs } from '../core/clock.ts';
 import type { Attempt } from '../db/tables.ts';
 import { endBill } from './billing.ts';
@@ -88,10 +88,18 @@ export function beginDestroy(draft: Draft, attempt: Attempt): void {
   shredProbe(draft, attempt); // nobody logs in any more, however long the destroy takes
 }
 
-/** The last destroy that was answered; a sight after it that shows nothing of an end says that it was not carried out (REL-C2). Null: none was answered. */
-export function billedTo({ destroyAnsweredAt, lastSeenAt, instanceState }: Attempt): EpochMs | null {
-  if (destroyAnsweredAt === null || instanceState === 'stopping') return destroyAnsweredAt;
-  return Math.max(destroyAnsweredAt, lastSeenAt ?? destroyAnsweredAt);
+/** So long after its answer a destroy may still show nothing; what is seen alive later was not destroyed by it (REL-C2). */
+const CARRIED_OUT_WITHIN_MS = MINUTE_MS;
+
+/** Whether the last destroy that was answered has turned out to be none. */
+export function isRefuted({ destroyAnsweredAt, lastSeenAt, instanceState }: Attempt): boolean {
+  if (destroyAnsweredAt === null || lastSeenAt === null || instanceState === 'stopping') return false;
+  return lastSeenAt > destroyAnsweredAt + CARRIED_OUT_WITHIN_MS;
+}
+
+/** The last destroy that was answered, or the last sight that refutes it. Null: none was answered. */
+export function billedTo(attempt: Attempt): EpochMs | null {
+  return isRefuted(attempt) ? attempt.lastSeenAt : attempt.destroyAnsweredAt;
 }
 
 /** The provider itself said gone: the bill ends, and the proof over time begins. */

@@ -9,7 +9,7 @@ import type { Instance } from '../provider/instance.ts';
 import { isAbsent, withAbsence } from './absence.ts';
 import { bill, rateOf, startingRate } from './billing.ts';
 import { emit, enterPhase, hopefulAttempt, setAttempt, setSession, type Draft } from './draft.ts';
-import { acceptGone, attemptFailed, beginDestroy, billedTo, blame, goOnOrEnd, verifyGone } from './endings.ts';
+import { acceptGone, attemptFailed, beginDestroy, billedTo, blame, goOnOrEnd, isRefuted, verifyGone } from './endings.ts';
 import type { Fact } from './fact.ts';
 import { needsTunnel } from './session-record.ts';
 import type { StepRules } from './step-rules.ts';
@@ -193,7 +193,12 @@ function stillThere(draft: Draft, attempt: Attempt, instance: Instance, rules: S
   const { session, now } = draft;
   bill(draft, attempt, rateOf(attempt, instance, rules.billingOf(attempt.provider), session.diskGb), now);
   if (attempt.instanceState === instance.state && isFresh(attempt, now) && attempt.absences.length === 0) return;
-  setAttempt(draft, attempt, { ...appearance(instance, now), absences: [] });
+  const isTakenNow = instance.state === 'stopping' && isRefuted(attempt); // by a destroy whose answer nobody heard
+  setAttempt(draft, attempt, {
+    ...appearance(instance, now),
+    absences: [],
+    ...(isTakenNow ? { destroyAnsweredAt: now } : {}),
+  });
 }
 
 /** Where the bill of what was gone had surely ended; of what nobody knew of (REL-A4, REL-A5), where it could have begun. */
@@ -214,6 +219,7 @@ function reappeared(draft: Draft, attempt: Attempt, instance: Instance, rules: S
   const unbilledSince = isSure ? madeBetween(billedUntil(attempt, now), instance.createdAt, now) : now;
   setAttempt(draft, attempt, {
     instanceId: instance.id,
+    firstSeenAt: attempt.firstSeenAt ?? now, // or it were nobody's once it loses its tag
     goneAcceptedAt: attempt.goneAcceptedAt ?? now,
     goneVerifiedAt: null,
     ...appearance(instance, now),

@@ -98,6 +98,17 @@ describe('create', () => {
     expect(story.events).toContain('instance.reappeared');
   });
 
+  it('REL-A5, REL-B11: a refusal that created all the same stays ours when it loses its tag', () => {
+    const story = storyAt('intent').tell(refused('capacity'));
+    const createdAt = story.now;
+    story.wait(MINUTE_MS).tell(seen({ ...anInstance('running'), createdAt }, 'list'));
+    const { tag: _lost, ...untagged } = anInstance('running');
+
+    story.wait(MINUTE_MS).tell(seen({ ...untagged, createdAt }, 'get'));
+
+    expect(story.attempt()).toMatchObject({ state: 'destroying', absences: [] });
+  });
+
   it('REL-A5: a refusal that created all the same is destroyed when it is seen', () => {
     const story = storyAt('intent').tell(refused('capacity'));
     expect(story.session).toMatchObject({ status: 'failed', reason: 'stale_inventory' });

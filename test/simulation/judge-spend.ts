@@ -50,8 +50,9 @@ export function judgeSpend({ attempt, segments, lives, invoiced, cameBack, start
   const most = costOf(knownEnd - intentAt + ALWAYS_MS);
   if (booked > most) return { ...spend, failure: `${tag} is booked ${booked}, more than ${most} until its end was known` };
 
-  const seenAlive = instanceState === 'stopping' && destroyAnsweredAt !== null ? 0 : (lastSeenAt ?? 0);
-  const lastKnownAlive = Math.max(seenAlive, destroyAnsweredAt ?? 0);
+  const answered = destroyAnsweredAt ?? 0;
+  const isRefuted = instanceState !== 'stopping' && (lastSeenAt ?? 0) > answered + MINUTE_MS;
+  const lastKnownAlive = isRefuted ? (lastSeenAt ?? 0) : answered;
   const unseen = lives.reduce(
     (ms, { endedAt, bornAt }) =>
       endedAt === undefined ? ms : ms + Math.max(0, startsAt + endedAt - Math.max(lastKnownAlive, startsAt + bornAt)),

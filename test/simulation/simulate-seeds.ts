@@ -13,7 +13,7 @@ import { simulateWorld, type WorldOptions, type WorldResult } from './simulate-w
 /** Believed gone while alive so often says it, too: with the rule it is once in five thousand sessions at most. */
 const TELLING_EARLY_ENDS = 5;
 
-const [command, ...rest] = process.argv.slice(2);
+const [command = '', ...rest] = process.argv.slice(2);
 await main();
 process.exit(0); // brokers that died wait for ever
 
@@ -44,7 +44,15 @@ async function told(seed: number, options: WorldOptions = {}) {
     const { plan, counts, sessions, attempts, instances, ...judged } = await simulateWorld(seed, options);
     const { failures, closedWhileAlive, booked, invoiced, hash } = judged;
     return {
-      ...{ seed, failures, sessions, attempts, instances, closedWhileAlive, booked, invoiced, hash },
+      seed,
+      failures,
+      sessions,
+      attempts,
+      instances,
+      closedWhileAlive,
+      booked,
+      invoiced,
+      hash,
       replicas: plan.replicas,
       counts: Object.fromEntries(counts),
     };
