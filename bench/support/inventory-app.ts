@@ -48,6 +48,7 @@ export function inventoryApp(
     templates: { providers: [], list: unused, find: unused },
     ledger: { billOfSession: unused, summary: unused },
     sessions: { find: unused, list: unused, listEvents: unused },
+    audit: { list: unused },
     requestSession: unused,
     stopSession: unused,
     extendSession: unused,

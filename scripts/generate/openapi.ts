@@ -39,6 +39,7 @@ const standIns: HttpDeps = {
   failures: { failuresSince: unused },
   ledger: { billOfSession: unused, summary: unused },
   sessions: { find: unused, list: unused, listEvents: unused },
+  audit: { list: unused },
   requestSession: unused,
   stopSession: unused,
   extendSession: unused,

@@ -64,6 +64,29 @@ program
     process.exitCode = await recover({ ...options, instances }, { say, complain, ask });
   });
 
+const audit = program
+  .command('audit')
+  .description('the audit log of the configured database, which may be in use: check it, or copy it out');
+
+audit
+  .command('verify')
+  .description('check that no row was edited, moved or removed; exit code 1 when one was')
+  .option('--session <id>', "only this session's chain")
+  .option('--head <hash>', "a hash that was noted elsewhere, of the installation's chain: it has to be there")
+  .action(async (options: { session?: string; head?: string }) => {
+    const { verifyAudit } = await import('../server/audit.ts');
+    process.exitCode = await verifyAudit({ ...options, say: (line) => process.stdout.write(`${line}\n`), complain });
+  });
+
+audit
+  .command('export')
+  .description('write every row as a line of JSON')
+  .argument('<file>', 'it must not exist yet')
+  .action(async (file: string) => {
+    const { exportAudit } = await import('../server/audit.ts');
+    process.exitCode = await exportAudit({ file, say: (line) => process.stdout.write(`${line}\n`), complain });
+  });
+
 program
   .command('key')
   .description('make an API key, for API_KEYS')

@@ -360,6 +360,13 @@ export const Settings = z.strictObject({
       default: '90d',
       example: '90d',
     }),
+    auditMs: setting(duration({ min: '1d', max: '3650d' }), {
+      variable: 'AUDIT_RETENTION',
+      description:
+        'How long the audit log is kept; the rows of a session at least for as long as the session. Receipts of destroys are made of it.',
+      default: '365d',
+      example: '365d',
+    }),
   }),
 });
 

@@ -55,7 +55,9 @@ describeWorld('ghosts', (make) => {
     expect(await statuses(world, ids)).toEqual(['running', 'running']);
     expect(observed.length).toBeGreaterThan(5);
     expect(observed.every(({ suspect, complete, count }) => suspect && complete && count === 0)).toBe(true);
-    expect(world.log.messages('warn')).toContainEqual(expect.stringMatching(/^suspect list: it lacks \d+ instances held to be alive$/));
+    expect(world.log.messages('warn')).toContainEqual(
+      expect.stringMatching(/^suspect list: it lacks \d+ instances held to be alive$/),
+    );
     for (const id of ids) expect((await world.attempt(id)).absences).toEqual([]);
   });
 

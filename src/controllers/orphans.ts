@@ -2,6 +2,8 @@ import type { Clock, EpochMs } from '../core/clock.ts';
 import { HOUR_MS, SECOND_MS } from '../core/duration.ts';
 import { describeError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
+import type { AuditData } from '../db/audit-chain.ts';
+import type { AuditRepository } from '../db/audit-repository.ts';
 import type { Stray } from '../db/tables.ts';
 import type { ProviderId } from '../provider/ids.ts';
 import type { Instance } from '../provider/instance.ts';
@@ -30,6 +32,7 @@ export interface OrphanMetrics {
 interface OrphansDeps {
   readonly sessions: Pick<SessionRepository, 'find' | 'findByTag' | 'list'>;
   readonly sightings: Pick<SightingRepository, 'saw' | 'markDestroyRequested' | 'markGone'>;
+  readonly audit: Pick<AuditRepository, 'append'>;
   readonly writer: SessionWriter;
   readonly providers: ReadonlyMap<ProviderId, Provider>;
   readonly observer: Observer;
@@ -53,7 +56,7 @@ const TOLD_EVERY_MS = HOUR_MS;
 /**
  * Looks for what nobody is waiting for: first the provider's complete list, then our rows (REL-B13), compared by the exact tag.
  * - A tag with a row: the sight is a fact of its attempt. An attempt that was gone is destroyed again; one that was unknown is adopted.
- * - A tag of this deployment without a row, or a twin: destroyed after a time of grace and two sightings, each in the log. But where the
+ * - A tag of this deployment without a row, or a twin: destroyed after a time of grace and two sightings, each in the log and in the audit log. But where the
  *   missing row says that the database is older than reality, recovery mode begins, and nothing of the kind is destroyed (REL-B10).
  * - Any other tag, or none: somebody else's, never touched (RULE-R10).
  */
@@ -125,7 +128,7 @@ interface Swept {
 }
 
 async function sweep(deps: OrphansDeps, provider: Provider, listing: Listing, signal: AbortSignal): Promise<Swept> {
-  const { sightings, recovery, log, metrics, deploymentId } = deps;
+  const { sightings, recovery, clock, log, metrics, deploymentId } = deps;
   const swept: Swept = { changed: 0, failed: 0, foreign: 0, held: 0 };
   const strays: Sighted[] = [];
   const listedMs = listing.startedMonotonicMs;
@@ -162,6 +165,7 @@ async function sweep(deps: OrphansDeps, provider: Provider, listing: Listing, si
   for (const stray of await sightings.markGone(provider.id, listing.startedAt)) {
     if (stray.destroyRequestedAt !== null) metrics.orphanDestroyed({ provider: provider.id });
     log.info({ provider: provider.id, instanceId: stray.instanceId, tag: stray.tag }, 'orphan is gone');
+    await tell(deps, clock.now(), 'orphan.gone', stray);
   }
   return swept;
 }
@@ -208,6 +212,7 @@ async function sighted(deps: OrphansDeps, sight: StraySight): Promise<Sighted> {
   const stray = await sightings.saw(about, now);
   if (stray.sightings === 1) {
     metrics.orphanDetected();
+    await tell(deps, now, 'orphan.detected', stray);
     log.warn(
       { ...about, sightings: stray.sightings, firstSeenAt: stray.firstSeenAt },
       'orphan detected: an instance bears our tag and no row knows it',
@@ -239,16 +244,30 @@ async function endStray(
     if (stray.sightings < LEAST_SIGHTINGS || now < dueAt) return { outcome: 'watched', dueAt: Math.max(now, dueAt) };
     if (signal.aborted) return { outcome: 'watched' };
     await sightings.markDestroyRequested(stray, now);
+    await tell(deps, now, 'orphan.destroy_requested', stray, { sightings: stray.sightings, first_seen_at: stray.firstSeenAt });
     log.warn({ ...about, ...seen }, 'orphan is being destroyed');
-    await provider.destroyInstance(instance.id, {
+    const answer = await provider.destroyInstance(instance.id, {
       signal: clock.timeoutSignal(settings.callTimeoutMs, signal),
       notAfterMonotonicMs: listedMs + IDENTITY_KEEPS_MS,
     });
+    await tell(deps, clock.now(), 'orphan.destroy_answered', stray, { answer, asked_at: now });
     return { outcome: 'asked' };
   } catch (error) {
     const kind = error instanceof ProviderError ? error.kind : 'unforeseen';
     if (error instanceof ProviderError) metrics.destroyFailed();
     log.error({ ...about, kind, error: describeError(error) }, 'orphan could not be destroyed');
+    if (error instanceof ProviderError) await tell(deps, clock.now(), 'orphan.destroy_failed', stray, { error_kind: kind });
     return { outcome: 'failed' };
   }
+}
+
+/** It has no session's chain. */
+async function tell(
+  { audit }: OrphansDeps,
+  at: EpochMs,
+  kind: string,
+  { provider, instanceId, tag }: Pick<Stray, 'provider' | 'instanceId' | 'tag'>,
+  data: AuditData = {},
+): Promise<void> {
+  await audit.append(at, [{ actor: 'broker', kind, data: { provider, instance_id: instanceId, tag, ...data } }]);
 }

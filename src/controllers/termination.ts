@@ -116,6 +116,7 @@ async function destroy(deps: TerminationDeps, attempt: Attempt, signal: AbortSig
   const lookedMs = clock.monotonicMs();
   const there = await identify(deps, provider, attempt, { ...call(), session: signal });
   if (signal.aborted) return;
+  const askedAt = clock.now();
   let result: 'destroying' | 'gone';
   try {
     if (there === 'others') throw othersInstance(provider, attempt);
@@ -139,17 +140,19 @@ async function destroy(deps: TerminationDeps, attempt: Attempt, signal: AbortSig
       },
       'instance destroy not confirmed',
     );
-    await tell({ kind: 'destroy_failed', ordinal, refusal: refusalOf(error) });
+    await tell({ kind: 'destroy_failed', ordinal, refusal: refusalOf(error), askedAt });
     // it may have gone by itself: then nobody will ever confirm, and absence has to be the verdict
     if (there === 'absent' || there === 'others') await observeAbsence(deps, provider, attempt, signal);
     return;
   }
-  const applied = await tell({ kind: 'destroy_answered', ordinal, result });
+  const applied = await tell({ kind: 'destroy_answered', ordinal, result, askedAt });
   if (applied.outcome !== 'changed' || result === 'gone') return;
   try {
-    const askedAt = clock.now();
+    const lookedAt = clock.now();
     const instance = await provider.getInstance(instanceId, call());
-    await tell(instance ? { kind: 'seen', ordinal, by: 'get', instance, askedAt } : { kind: 'missing', ordinal, by: 'get' });
+    await tell(
+      instance ? { kind: 'seen', ordinal, by: 'get', instance, askedAt: lookedAt } : { kind: 'missing', ordinal, by: 'get' },
+    );
   } catch (error) {
     if (!(error instanceof ProviderError)) throw error;
     log.debug({ sessionId, instanceId, kind: error.kind }, 'instance could not be looked at after its destroy');

@@ -27,8 +27,10 @@ export function isConsumers({ payer, ran }: Pick<BilledSegment, 'payer' | 'ran'>
   return payer === 'attempt' && ran;
 }
 
+type Priced = Pick<BilledSegment, 'payer' | 'ran' | 'priceMicrosPerHour' | 'fromAt' | 'toAt'>;
+
 /** Adds segments up exactly and rounds once. */
-export function billOf(segments: readonly BilledSegment[], from: EpochMs, until: EpochMs): Bill {
+export function billOf(segments: readonly Priced[], from: EpochMs, until: EpochMs): Bill {
   let consumer = 0n;
   let operator = 0n;
   let ms = 0;

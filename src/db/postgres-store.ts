@@ -142,7 +142,8 @@ async function ask(client: pg.PoolClient, command: string): Promise<string> {
   }
 }
 
-function createExecutor(connection: pg.Pool | pg.PoolClient): Execute {
+/** Executes statements on a connection, each prepared at its first use. */
+export function createExecutor(connection: pg.Pool | pg.PoolClient | pg.Client): Execute {
   // holds because tables and queries come from one definition whose types are SQLite's
   const query = drizzle(connection) as unknown as QueryBuilder;
   const prepared = prepareOnce(query, (built, name) => (built as unknown as PostgresPreparable).prepare(name));

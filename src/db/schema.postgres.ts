@@ -3,6 +3,7 @@ import { postgresKit } from './columns.ts';
 import { defineTables } from './tables.ts';
 
 export const {
+  audit,
   sessions,
   attempts,
   events,

@@ -395,7 +395,29 @@ export function defineTables(kit: Kit) {
     value: kit.text('value').notNull(),
   });
 
+  /**
+   * What was done and why it was believed: append-only, a hash chain for each session and one for the installation (ADR 0025). Rows outlive
+   * what they tell of, so nothing refers to a session's row. `data` is the canonical JSON that was hashed, kept as text to the letter.
+   */
+  const audit = kit.table(
+    'audit',
+    {
+      /** A session's id, or `installation`. */
+      chain: kit.text('chain').notNull(),
+      /** From 1, without gaps. */
+      seq: kit.int('seq').notNull(),
+      at: kit.instant('at').notNull(),
+      actor: kit.text('actor').notNull(),
+      kind: kit.text('kind').notNull(),
+      data: kit.text('data').notNull(),
+      prevHash: kit.text('prev_hash').notNull(),
+      hash: kit.text('hash').notNull(),
+    },
+    (column) => [kit.primaryKey({ columns: [column.chain, column.seq] }), kit.index('audit_at').on(column.at)],
+  );
+
   return {
+    audit,
     sessions,
     attempts,
     events,
@@ -414,6 +436,7 @@ export function defineTables(kit: Kit) {
 }
 
 export type Tables = ReturnType<typeof defineTables>;
+export type AuditRow = Tables['audit']['$inferSelect'];
 export type Session = Tables['sessions']['$inferSelect'];
 export type Attempt = Tables['attempts']['$inferSelect'];
 export type SessionEvent = Tables['events']['$inferSelect'];

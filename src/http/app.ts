@@ -20,6 +20,7 @@ import { operationsRoutes } from './routes/operations.ts';
 import { sessionCommandRoutes } from './routes/session-commands.ts';
 import { sessionDiagnosticsRoute } from './routes/session-diagnostics.ts';
 import { sessionEventsRoute } from './routes/session-events.ts';
+import { sessionReceiptRoute } from './routes/session-receipt.ts';
 import { sessionSshConfigRoute } from './routes/session-ssh-config.ts';
 import { sessionRoutes } from './routes/sessions.ts';
 import { templateRoutes } from './routes/templates.ts';
@@ -75,6 +76,7 @@ export async function createHttpApp(deps: HttpDeps): Promise<FastifyInstance> {
   await app.register(sessionDiagnosticsRoute, deps);
   await app.register(sessionSshConfigRoute, deps);
   await app.register(sessionEventsRoute, deps);
+  await app.register(sessionReceiptRoute, deps);
   await app.register(costRoutes, deps);
   await app.register(offerHealthRoute, deps);
   await app.register(controllersRoute, deps);

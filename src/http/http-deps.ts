@@ -5,6 +5,7 @@ import type { Principal } from '../consumers/api-keys.ts';
 import type { ControllerStatus } from '../controllers/driver.ts';
 import type { Ledger } from '../costs/ledger.ts';
 import type { SessionId } from '../core/ids.ts';
+import type { AuditRepository } from '../db/audit-repository.ts';
 import type { Metrics } from '../observability/metrics.ts';
 import type { OfferBook } from '../offers/offer-book.ts';
 import type { OfferRepository } from '../offers/offer-repository.ts';
@@ -71,6 +72,7 @@ export interface HttpDeps {
   readonly templates: TemplateCatalogue;
   readonly ledger: Ledger;
   readonly sessions: Pick<SessionRepository, 'find' | 'list' | 'listEvents'>;
+  readonly audit: Pick<AuditRepository, 'list'>;
   readonly requestSession: (order: SessionOrder) => Promise<RequestedSession>;
   readonly stopSession: (id: SessionId, reason: StopReason) => Promise<SessionRecord | undefined>;
   readonly extendSession: (id: SessionId, addedMinutes: number) => Promise<SessionRecord | undefined>;

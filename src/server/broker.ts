@@ -77,6 +77,7 @@ export async function createBroker(deps: BrokerDeps): Promise<Broker> {
     templates,
     ledger,
     sessions,
+    audit: core.audit,
     requestSession: (order) => admission.admit(() => requestSession(order)),
     stopSession: createStopSession({ writer }),
     extendSession: createExtendSession({ sessions, writer }),

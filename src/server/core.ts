@@ -15,6 +15,7 @@ import { createDriver, type ControllerStatus } from '../controllers/driver.ts';
 import { takeIn } from '../controllers/offer-refresh.ts';
 import { createCostRepository } from '../costs/cost-repository.ts';
 import { createLedger } from '../costs/ledger.ts';
+import { createAuditRepository } from '../db/audit-repository.ts';
 import { createControllerRepository } from '../db/controller-repository.ts';
 import { createInstallationRepository } from '../db/installation-repository.ts';
 import { createLeaseRepository } from '../db/lease-repository.ts';
@@ -46,6 +47,7 @@ import { createOfferDesk } from './offer-desk.ts';
 import { refuseAbandonedSessions } from './open-sessions.ts';
 import { providerAccount } from './provider-account.ts';
 import { createProviderSet } from './provider-set.ts';
+import { startEntry } from './start-entry.ts';
 import { StartRefused } from './start-refused.ts';
 import { createTunnels } from './tunnels.ts';
 
@@ -108,7 +110,8 @@ export async function createCore({
       onThaw: (adoptedMs) => log.warn({ adoptedMs }, "the machine's clock is believed again"),
     });
     const ids = createIds({ clock, random });
-    const recovery = createRecoveryMode({ installation, clock });
+    const audit = createAuditRepository(store);
+    const recovery = createRecoveryMode({ installation, audit, clock });
     if (config.lifecycle.recoveryMode === 'on') await recovery.begin('operator', 'LIFECYCLE_RECOVERY_MODE=on');
 
     const providerIds = configured.map(({ id }) => id);
@@ -208,6 +211,7 @@ export async function createCore({
       store,
       sessions,
       sightings,
+      audit,
       writer,
       changes,
       offers,
@@ -281,11 +285,13 @@ export async function createCore({
         { provider: id },
         simulated ? 'provider is on: its market is SIMULATED; nothing that it offers is real' : 'provider is on',
       );
+    await audit.append(clock.now(), [startEntry({ config, configured, version, deploymentId, dialect: store.dialect })]);
     log.info({ deploymentId, dialect: store.dialect, version }, 'berth is starting');
 
     let hasSwept = false;
     return {
       store,
+      audit,
       installation,
       recovery,
       offers,
@@ -383,6 +389,7 @@ const CONTROLLER_NAMES = [
   'cost.reconciliation',
   'account.spend',
   'session.retention',
+  'audit.seal',
   'tunnel.ports',
   'clock.steadiness',
 ];

@@ -4,6 +4,7 @@ import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../core/duration.ts';
 import type { Ids } from '../core/ids.ts';
 import type { Log } from '../core/log.ts';
 import type { SteadyClock } from '../core/steady-clock.ts';
+import { createAuditSealController } from '../controllers/audit-seal.ts';
 import type { Controller } from '../controllers/controller.ts';
 import { createAccountSpendController, type AccountSpendController } from '../controllers/account-spend.ts';
 import { createChargeReconciliationController } from '../controllers/charge-reconciliation.ts';
@@ -21,6 +22,7 @@ import { createTaskPool, type TaskPool } from '../controllers/task-pool.ts';
 import { createTerminationController } from '../controllers/termination.ts';
 import { createVerificationController } from '../controllers/verification.ts';
 import type { CostRepository } from '../costs/cost-repository.ts';
+import type { AuditRepository } from '../db/audit-repository.ts';
 import type { LeaseRepository } from '../db/lease-repository.ts';
 import type { Store } from '../db/store.ts';
 import type { Metrics } from '../observability/metrics.ts';
@@ -45,6 +47,7 @@ export interface LifeCycleDeps {
   readonly store: Store;
   readonly sessions: SessionRepository;
   readonly sightings: SightingRepository;
+  readonly audit: AuditRepository;
   readonly writer: SessionWriter;
   readonly changes: SessionChanges;
   readonly offers: OfferRepository;
@@ -201,6 +204,15 @@ export function createLifeCycle(deps: LifeCycleDeps): LifeCycle {
     }),
     accountSpend,
     createRetentionController({ ...deps, settings: { periodMs: MINUTE_MS, sessionRetentionMs: config.retention.sessionMs } }),
+    createAuditSealController({
+      ...deps,
+      settings: {
+        periodMs: MINUTE_MS,
+        retentionMs: config.retention.auditMs,
+        holder: deps.holder,
+        exclusive: deps.store.dialect === 'sqlite',
+      },
+    }),
     deps.tunnelPorts,
     {
       name: 'clock.steadiness',

@@ -7,6 +7,7 @@ import { describeError } from '../core/errors.ts';
 import { createIds } from '../core/ids.ts';
 import type { Log } from '../core/log.ts';
 import { systemRandom } from '../core/random.ts';
+import { createAuditRepository } from '../db/audit-repository.ts';
 import { lookIntoDatabase, type DatabaseLook } from '../db/database-look.ts';
 import { redactFields } from '../observability/redact.ts';
 import type { ProviderId } from '../provider/ids.ts';
@@ -134,7 +135,7 @@ async function withDatabase(request: WithDatabase): Promise<number> {
       return EXIT_FAILURE;
     }
     const sessions = createSessionRepository(store);
-    const recovery = createRecoveryMode({ installation, clock });
+    const recovery = createRecoveryMode({ installation, audit: createAuditRepository(store), clock });
     const deps = { ...request, sessions, deployment };
     if (mode === 'on') return await beginRecovery({ recovery, terminal });
     if (mode === 'off') return await endRecovery({ ...deps, recovery, sightings: createSightingRepository(store) });

@@ -5,6 +5,7 @@ import { offerId, type ProviderId } from '../provider/ids.ts';
 import type { Instance } from '../provider/instance.ts';
 import type { Offer } from '../provider/offer.ts';
 import { ownershipTag, type DeploymentId, type OwnershipTag } from '../provider/ownership-tag.ts';
+import { adoptedEntry } from './audit-entries.ts';
 import { TOMBSTONE_MS } from './endings.ts';
 import { intentOf } from './intent.ts';
 import { brokenInvariants } from './invariants.ts';
@@ -28,7 +29,7 @@ interface Adoption {
 }
 
 /** A whole session that was lost, as far as its instance tells of it. */
-export type AdoptedSession = Pick<Transition, 'session' | 'attempts' | 'segments'> & {
+export type AdoptedSession = Pick<Transition, 'session' | 'attempts' | 'segments' | 'audit'> & {
   readonly events: readonly SessionEvent[];
 };
 
@@ -63,7 +64,8 @@ export function adoptInstance(adoption: Adoption): AdoptedSession {
   after.updatedAt = now;
   const broken = brokenInvariants({ session: after, attempts });
   if (broken.length > 0) throw new Error(`adopting ${instance.id} would break: ${broken.join('; ')}`);
-  return { session: after, attempts, segments, events };
+  const audit = [adoptedEntry({ session: after, attempts }), ...seen.audit];
+  return { session: after, attempts, segments, events, audit };
 }
 
 /** The consumer's as it is: nobody can prove it, and nobody shall destroy it for that. */

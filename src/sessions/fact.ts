@@ -47,8 +47,13 @@ export type Fact =
     }
   /** The provider answered completely and credibly, and it was not there. Suspect lists are no facts. */
   | { readonly kind: 'missing'; readonly ordinal: number; readonly by: ObservationKind }
-  | { readonly kind: 'destroy_answered'; readonly ordinal: number; readonly result: 'destroying' | 'gone' }
-  | { readonly kind: 'destroy_failed'; readonly ordinal: number; readonly refusal: Refusal }
+  | {
+      readonly kind: 'destroy_answered';
+      readonly ordinal: number;
+      readonly result: 'destroying' | 'gone';
+      readonly askedAt?: EpochMs;
+    }
+  | { readonly kind: 'destroy_failed'; readonly ordinal: number; readonly refusal: Refusal; readonly askedAt?: EpochMs }
   /** The verification went from one phase to the next. */
   | { readonly kind: 'proof_phase'; readonly ordinal: number; readonly phase: 'connecting' | 'driver' }
   /** All but the hand-off has passed, with this host key: from now on the probe key may be gone from the machine. */

@@ -3,6 +3,7 @@ import { describeEachStore } from '../../test/support/stores.ts';
 import { createIds } from '../core/ids.ts';
 import { DAY_MS } from '../core/duration.ts';
 import { seededRandom } from '../core/random.ts';
+import { createAuditRepository } from '../db/audit-repository.ts';
 import { createInstallationRepository } from '../db/installation-repository.ts';
 import { createRecoveryMode, parseRecoveryState, rollbackEvidence } from './recovery-mode.ts';
 
@@ -56,9 +57,11 @@ function evidenceOf({ ageMs, newestAgeMs, attemptCount, ordinal = 1 }: Story): s
 
 describeEachStore('recovery mode', (open) => {
   it('is off until it begins, stays on over restarts with its first reason, and is ended', async () => {
-    const installation = createInstallationRepository(await open());
+    const store = await open();
+    const installation = createInstallationRepository(store);
+    const audit = createAuditRepository(store);
     let now = NOW;
-    const mode = () => createRecoveryMode({ installation, clock: { now: () => now } });
+    const mode = () => createRecoveryMode({ installation, audit, clock: { now: () => now } });
     expect(await mode().read()).toEqual({ isOn: false });
 
     expect(await mode().begin('evidence', 'an instance that nobody knows')).toBe(true);
@@ -73,6 +76,10 @@ describeEachStore('recovery mode', (open) => {
 
     await mode().end('looked at');
     expect(await mode().read()).toEqual({ isOn: false, endedAt: NOW + 1 });
+    expect((await audit.list('installation')).map(({ actor, kind }) => `${actor} ${kind}`)).toEqual([
+      'broker recovery.begun',
+      'operator recovery.ended',
+    ]);
   });
 });
 

@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import type { Clock, EpochMs } from '../core/clock.ts';
 import { madeAt, type SessionId } from '../core/ids.ts';
+import type { AuditEntry } from '../db/audit-chain.ts';
+import type { AuditRepository } from '../db/audit-repository.ts';
 import type { InstallationRepository } from '../db/installation-repository.ts';
 import type { Session } from '../db/tables.ts';
 import { TOMBSTONE_MS } from './endings.ts';
@@ -42,21 +44,29 @@ export interface RecoveryMode {
 
 export function createRecoveryMode({
   installation,
+  audit,
   clock,
 }: {
   readonly installation: Pick<InstallationRepository, 'read' | 'put'>;
+  readonly audit: Pick<AuditRepository, 'append'>;
   readonly clock: Pick<Clock, 'now'>;
 }): RecoveryMode {
   const read = async () => parseRecoveryState(await installation.read(RECOVERY_MODE));
   const write = (stored: z.infer<typeof Stored>) => installation.put(RECOVERY_MODE, JSON.stringify(stored));
+  const tell = (entry: AuditEntry) => audit.append(clock.now(), [entry]);
   return {
     read,
     async begin(cause, reason) {
       if ((await read()).isOn) return false;
       await write({ state: 'on', at: clock.now(), cause, reason });
+      const actor = cause === 'operator' ? 'operator' : 'broker';
+      await tell({ actor, kind: 'recovery.begun', data: { cause, reason } });
       return true;
     },
-    end: (reason) => write({ state: 'off', at: clock.now(), cause: 'operator', reason }),
+    async end(reason) {
+      await write({ state: 'off', at: clock.now(), cause: 'operator', reason });
+      await tell({ actor: 'operator', kind: 'recovery.ended', data: { reason } });
+    },
   };
 }
 

@@ -1,11 +1,13 @@
 import { and, asc, desc, eq, gt, lte, sql } from 'drizzle-orm';
 import type { EpochMs } from '../core/clock.ts';
 import type { SecretId, SessionId } from '../core/ids.ts';
+import { createAuditAppender } from '../db/audit-repository.ts';
 import { everyColumn, limitTo, statement, type Call } from '../db/statement.ts';
 import type { Store } from '../db/store.ts';
 import type { Attempt, CostSegment, IdempotencyRow, SecretRow, Session, SessionEvent, SessionStatus } from '../db/tables.ts';
 import type { OfferId } from '../provider/ids.ts';
 import type { AdoptedSession } from './adoption.ts';
+import { requestedEntry } from './audit-entries.ts';
 import type { SessionRecord } from './session-record.ts';
 import { createSessionRetentionRepository } from './session-retention-repository.ts';
 import { createSessionWorkRepository } from './session-work-repository.ts';
@@ -41,9 +43,11 @@ export interface NewSession {
 
 export type InsertOutcome = { outcome: 'created' } | { outcome: 'declined' } | { outcome: 'repeated'; earlier: IdempotencyRow };
 
-/** Sessions, their attempts, events, secrets and cost segments: written together, by compare-and-set on the session's version. */
+/** Sessions, their attempts, events, secrets, cost segments and audit chains: written together, by compare-and-set on the session's version. */
 export function createSessionRepository(store: Store) {
   const { sessions, attempts, events, secrets, idempotency, costSegments, claims, offerFailures } = store.tables;
+
+  const appendAudit = createAuditAppender(store);
 
   const findSession = statement('session.find', (query, values: { id: SessionId }) =>
     query.select().from(sessions).where(eq(sessions.id, values.id)),
@@ -187,6 +191,7 @@ export function createSessionRepository(store: Store) {
           if (key !== undefined && (yield* insertKey(key)).length === 0) throw new StaleWrite();
           if (!(yield* beside())) throw new Declined();
           yield* insertEvent(event);
+          yield* appendAudit(session.id, session.createdAt, [requestedEntry(session)]);
           for (const secret of sealed) yield* insertSecret(secret);
           return { outcome: 'created' };
         });
@@ -200,7 +205,7 @@ export function createSessionRepository(store: Store) {
     },
 
     /** Stores a session whole, of which nothing is known yet, as an adoption makes it; false when there is one of that id. */
-    async insertWhole({ session, attempts: made, events: told, segments }: AdoptedSession): Promise<boolean> {
+    async insertWhole({ session, attempts: made, events: told, segments, audit }: AdoptedSession): Promise<boolean> {
       return store.write(function* () {
         const [earlier] = yield* findSession({ id: session.id });
         if (earlier) return false;
@@ -208,6 +213,7 @@ export function createSessionRepository(store: Store) {
         for (const attempt of made) yield* upsertAttempt(attempt);
         for (const event of told) yield* insertEvent(event);
         for (const segment of segments) yield* upsertSegment(segment);
+        yield* appendAudit(session.id, session.createdAt, audit);
         return true;
       });
     },
@@ -237,6 +243,7 @@ export function createSessionRepository(store: Store) {
               at: session.updatedAt,
               data,
             });
+          yield* appendAudit(session.id, session.updatedAt, transition.audit);
           for (const segment of transition.segments) yield* upsertSegment(segment);
           for (const failure of transition.failures) yield* insertFailure(failure);
           for (const offerId of transition.releasedOffers) yield* releaseClaim({ sessionId: session.id, offerId });

@@ -1,8 +1,10 @@
 import { assertNever } from '../core/assert-never.ts';
 import { HOUR_MS, MINUTE_MS } from '../core/duration.ts';
 import type { EpochMs } from '../core/clock.ts';
+import type { AuditEntry } from '../db/audit-chain.ts';
 import type { Attempt } from '../db/tables.ts';
 import type { Instance } from '../provider/instance.ts';
+import { auditOf } from './audit-entries.ts';
 import { createDraft, emit, enterPhase, hopefulAttempt, setAttempt, setSession, type Draft } from './draft.ts';
 import {
   acceptGone,
@@ -24,7 +26,10 @@ import { missing, seen, sight } from './sights.ts';
 import type { StepRules } from './step-rules.ts';
 import { termsOf } from './terms.ts';
 
-export type Transition = Omit<Draft, 'changed' | 'now'>;
+export type Transition = Omit<Draft, 'changed' | 'now'> & {
+  /** What the audit log tells of it; the rows are written with the change. */
+  readonly audit: readonly AuditEntry[];
+};
 
 /** After so long a destroy is overdue; it is told then, and again each hour. */
 const OVERDUE_MS = 15 * MINUTE_MS;
@@ -40,7 +45,7 @@ export function step(record: SessionRecord, fact: Fact, now: EpochMs, rules: Ste
   if (!draft.changed) return undefined;
   conclude(draft);
   const { changed: _, now: __, ...transition } = draft;
-  return transition;
+  return { ...transition, audit: auditOf(record, fact, transition) };
 }
 
 function apply(draft: Draft, fact: Fact, rules: StepRules): void {

@@ -23,6 +23,7 @@ import { createSteadyClock, type ClockWitness, type SteadyClock } from '../../sr
 import type { Log } from '../../src/core/log.ts';
 import type { MicroUsd } from '../../src/core/money.ts';
 import { createCostRepository, type CostRepository } from '../../src/costs/cost-repository.ts';
+import { createAuditRepository } from '../../src/db/audit-repository.ts';
 import { createInstallationRepository } from '../../src/db/installation-repository.ts';
 import { createLeaseRepository, type LeaseRepository } from '../../src/db/lease-repository.ts';
 import type { Store } from '../../src/db/store.ts';
@@ -266,8 +267,10 @@ export async function createReplica(deps: ReplicaDeps): Promise<Replica> {
     pools.push(pool);
     return pool;
   };
-  const recovery = createRecoveryMode({ installation: createInstallationRepository(store), clock });
+  const audit = createAuditRepository(store);
+  const recovery = createRecoveryMode({ installation: createInstallationRepository(store), audit, clock });
   const shared = {
+    audit,
     recovery,
     sessions,
     sightings,

@@ -14,14 +14,18 @@ export async function sessionOf(
   request: FastifyRequest,
   text: string,
 ): Promise<SessionRecord> {
-  if (!isSessionId(text))
-    throw sessionNotFound(
-      text,
-      'ids of sessions are ses_ and 26 lower-case letters and digits, as GET /api/v1/sessions lists them',
-    );
-  const record = await sessions.find(text);
+  const record = await sessions.find(sessionIdOf(text));
   if (!record || !maySee(request, record.session.consumerId)) throw sessionNotFound(text);
   return record;
+}
+
+/** Throws session_not_found for what cannot be the id of one. */
+export function sessionIdOf(text: string): SessionId {
+  if (isSessionId(text)) return text;
+  throw sessionNotFound(
+    text,
+    'ids of sessions are ses_ and 26 lower-case letters and digits, as GET /api/v1/sessions lists them',
+  );
 }
 
 export function sessionNotFound(id: string, hint?: string): BrokerError {
