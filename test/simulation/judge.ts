@@ -2,9 +2,12 @@ import type Sqlite from 'better-sqlite3';
 import type { Clock } from '../../src/core/clock.ts';
 import type { SessionId } from '../../src/core/ids.ts';
 import type { MicroUsd } from '../../src/core/money.ts';
+import { billOf } from '../../src/costs/bill.ts';
 import { createCostRepository } from '../../src/costs/cost-repository.ts';
+import { createAuditRepository } from '../../src/db/audit-repository.ts';
 import type { Store } from '../../src/db/store.ts';
 import { brokenInvariants } from '../../src/sessions/invariants.ts';
+import { receiptOf } from '../../src/sessions/receipt.ts';
 import { createSessionRepository } from '../../src/sessions/session-repository.ts';
 import type { Cloud } from './cloud.ts';
 import type { Acknowledged } from './consumers.ts';
@@ -51,6 +54,7 @@ interface AttemptRow {
 export function createJudge({ store, database, clouds, clock, onEarly }: JudgeDeps) {
   const sessions = createSessionRepository(store);
   const costs = createCostRepository(store);
+  const audit = createAuditRepository(store);
   const attemptRows = database.prepare<[], AttemptRow>('select session_id, ordinal, tag, gone_verified_at from attempts');
   const openSessions = database.prepare<[], { id: SessionId; phase: string; status: string }>(
     "select id, phase, status from sessions where phase <> 'settled' or settled_cost_micros is null",
@@ -130,6 +134,12 @@ export function createJudge({ store, database, clouds, clock, onEarly }: JudgeDe
           }),
         );
         failures.push(...spends.flatMap(({ failure }) => failure ?? []));
+        const receipt = receiptOf(await audit.list(id));
+        failures.push(...receipt.missing.map((sentence) => `the receipt of ${id}: ${sentence}`));
+        const told = billOf(receipt.segments, 0, clock.now());
+        const bill = billOf(segments, 0, clock.now());
+        if (told.consumerMicros !== bill.consumerMicros || told.operatorMicros !== bill.operatorMicros)
+          failures.push(`the receipt of ${id} tells another bill than its segments`);
         const ours = spends.reduce((sum, spend) => sum + spend.booked, 0);
         const real = spends.reduce((sum, spend) => sum + spend.invoiced, 0);
         booked += ours;
