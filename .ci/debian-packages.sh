@@ -4,6 +4,7 @@ set -euo pipefail
 needed=(
   dockerd=docker.io docker=docker.io ip=iproute2 iptables=iptables sshd=openssh-server ssh=openssh-client
   chromium=chromium prometheus=prometheus promtool=prometheus sqlite3=sqlite3 jq=jq curl=curl ps=procps
+  faketime=faketime strace=strace unshare=util-linux mount=mount
 )
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 

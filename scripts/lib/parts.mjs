@@ -32,6 +32,10 @@ function canMakePythonEnvironments() {
   return python !== undefined && spawnSync(python, ['-c', 'import venv, ensurepip'], { stdio: 'ignore' }).status === 0;
 }
 
+function canMount() {
+  return spawnSync('unshare', ['--mount', 'true'], { stdio: 'ignore' }).status === 0;
+}
+
 /** name, whether it is present, what it is for, how to get it on Debian; an optional one is missed by nobody under CI=true. */
 export const parts = [
   {
@@ -66,6 +70,24 @@ export const parts = [
     present: () => canMakePythonEnvironments(),
     purpose: 'the official client of Vast.ai, which pip installs',
     install: 'apt-get install python3-venv',
+  },
+  {
+    name: 'faketime',
+    present: () => findProgram('faketime') !== undefined,
+    purpose: 'a clock that jumps, and one that runs fast',
+    install: 'apt-get install faketime',
+  },
+  {
+    name: 'strace',
+    present: () => findProgram('strace') !== undefined,
+    purpose: 'a disk that fails under a running process',
+    install: 'apt-get install strace, and run as root',
+  },
+  {
+    name: 'tmpfs',
+    present: () => canMount(),
+    purpose: 'a disk that is full',
+    install: 'run as root: the tests mount a disk of two megabytes of their own',
   },
   {
     name: 'node24',

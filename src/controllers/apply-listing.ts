@@ -1,3 +1,4 @@
+import type { Clock } from '../core/clock.ts';
 import type { SessionId } from '../core/ids.ts';
 import type { Attempt } from '../db/tables.ts';
 import type { Instance } from '../provider/instance.ts';
@@ -12,6 +13,7 @@ export async function applyListing(
   writer: SessionWriter,
   attempt: Looked,
   listing: Listing,
+  clock: Pick<Clock, 'monotonicMs'>,
 ): Promise<'seen' | 'missing' | 'nothing'> {
   const instance = instanceOf(attempt, listing.instances);
   const sessionId: SessionId = attempt.sessionId;
@@ -20,7 +22,8 @@ export async function applyListing(
     return 'seen';
   }
   if (listing.suspect) return 'nothing';
-  await writer.apply(sessionId, { kind: 'missing', ordinal: attempt.ordinal, by: 'list' });
+  const askedMsAgo = clock.monotonicMs() - listing.startedMonotonicMs;
+  await writer.apply(sessionId, { kind: 'missing', ordinal: attempt.ordinal, by: 'list', askedMsAgo });
   return 'missing';
 }
 

@@ -105,7 +105,8 @@ async function compare(
 
   const unseen: Attempt[] = [];
   for (const attempt of attempts) {
-    if (instanceOf(attempt, listing.instances)) await byItself(attempt, () => applyListing(writer, attempt, listing));
+    if (instanceOf(attempt, listing.instances))
+      await byItself(attempt, () => applyListing(writer, attempt, listing, deps.clock));
     else unseen.push(attempt);
   }
   totals.missing = unseen.length;
@@ -126,11 +127,13 @@ async function askById(
   const { sessionId, ordinal, instanceId } = attempt;
   if (signal.aborted || instanceId === null) return;
   const call = { signal: clock.timeoutSignal(settings.callTimeoutMs, signal) };
-  const askedAt = clock.now();
+  const [askedAt, askedMs] = [clock.now(), clock.monotonicMs()];
   const instance = await provider.getInstance(instanceId, call);
   await writer.apply(
     sessionId,
-    instance ? { kind: 'seen', ordinal, by: 'get', instance, askedAt } : { kind: 'missing', ordinal, by: 'get' },
+    instance
+      ? { kind: 'seen', ordinal, by: 'get', instance, askedAt }
+      : { kind: 'missing', ordinal, by: 'get', askedMsAgo: clock.monotonicMs() - askedMs },
   );
-  if (!instance) await applyListing(writer, attempt, listing);
+  if (!instance) await applyListing(writer, attempt, listing, clock);
 }

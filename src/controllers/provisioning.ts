@@ -134,7 +134,7 @@ export function createProvisioningController(deps: ProvisioningDeps): Controller
       );
     }
     const failed = await eachByItself(attempts, async (attempt) => {
-      const said = listing ? await applyListing(writer, attempt, listing) : 'nothing';
+      const said = listing ? await applyListing(writer, attempt, listing, clock) : 'nothing';
       if (said === 'nothing') await postpone(attempt, pauseMs);
     });
     if (failed > 0) throw new Error(`${failed} of ${attempts.length} unknown creates could not be resolved`);

@@ -142,16 +142,18 @@ async function destroy(deps: TerminationDeps, attempt: Attempt, signal: AbortSig
     );
     await tell({ kind: 'destroy_failed', ordinal, refusal: refusalOf(error), askedAt });
     // it may have gone by itself: then nobody will ever confirm, and absence has to be the verdict
-    if (there === 'absent' || there === 'others') await observeAbsence(deps, provider, attempt, signal);
+    if (there === 'absent' || there === 'others') await observeAbsence(deps, provider, attempt, { lookedMs, signal });
     return;
   }
   const applied = await tell({ kind: 'destroy_answered', ordinal, result, askedAt });
   if (applied.outcome !== 'changed' || result === 'gone') return;
   try {
-    const lookedAt = clock.now();
+    const [lookedAt, askedMs] = [clock.now(), clock.monotonicMs()];
     const instance = await provider.getInstance(instanceId, call());
     await tell(
-      instance ? { kind: 'seen', ordinal, by: 'get', instance, askedAt: lookedAt } : { kind: 'missing', ordinal, by: 'get' },
+      instance
+        ? { kind: 'seen', ordinal, by: 'get', instance, askedAt: lookedAt }
+        : { kind: 'missing', ordinal, by: 'get', askedMsAgo: clock.monotonicMs() - askedMs },
     );
   } catch (error) {
     if (!(error instanceof ProviderError)) throw error;
@@ -224,13 +226,13 @@ async function observeAbsence(
   { writer, observer, clock, log }: TerminationDeps,
   provider: Provider,
   attempt: Attempt,
-  signal: AbortSignal,
+  { lookedMs, signal }: { readonly lookedMs: number; readonly signal: AbortSignal },
 ): Promise<void> {
   const { sessionId, ordinal } = attempt;
-  await writer.apply(sessionId, { kind: 'missing', ordinal, by: 'get' });
+  await writer.apply(sessionId, { kind: 'missing', ordinal, by: 'get', askedMsAgo: clock.monotonicMs() - lookedMs });
   try {
     const listing = await observer.list(provider.id, { notBeforeMonotonicMs: clock.monotonicMs(), signal });
-    await applyListing(writer, attempt, listing);
+    await applyListing(writer, attempt, listing, clock);
   } catch (error) {
     if (signal.aborted) return;
     if (!(error instanceof ProviderError)) throw error;
@@ -247,13 +249,16 @@ async function look(deps: TerminationDeps, attempt: Attempt, readMonotonicMs: nu
   let isDenied = false;
   try {
     if (instanceId !== null && provider.capabilities.absence.kinds.includes('get')) {
+      const askedMs = clock.monotonicMs();
       const instance = await provider.getInstance(instanceId, {
         signal: clock.timeoutSignal(deps.settings.callTimeoutMs, signal),
       });
       const isThere = instance !== undefined && whoseIs(attempt, instance) === 'ours';
       await writer.apply(
         sessionId,
-        isThere ? { kind: 'seen', ordinal, by: 'get', instance } : { kind: 'missing', ordinal, by: 'get' },
+        isThere
+          ? { kind: 'seen', ordinal, by: 'get', instance }
+          : { kind: 'missing', ordinal, by: 'get', askedMsAgo: clock.monotonicMs() - askedMs },
       );
       if (isThere) return;
       isDenied = true;
@@ -261,7 +266,7 @@ async function look(deps: TerminationDeps, attempt: Attempt, readMonotonicMs: nu
     const listing = await observer.list(provider.id, { notBeforeMonotonicMs: readMonotonicMs, signal });
     if (isDenied && instanceOf(attempt, listing.instances))
       return await postpone(deps, attempt, 'the list still shows what the id denies'); // its news travel slowly (REL-B8)
-    const said = await applyListing(writer, attempt, listing);
+    const said = await applyListing(writer, attempt, listing, clock);
     if (said === 'nothing') await postpone(deps, attempt, 'the list is suspect');
   } catch (error) {
     if (signal.aborted) return;

@@ -167,7 +167,9 @@ function createRounds(deps: VerificationDeps, { sessionId, ordinal }: Target) {
       const askedAt = clock.now();
       const instance = await provider.getInstance(attempt.instanceId, call);
       const after = await tell(
-        instance ? { kind: 'seen', ordinal, by: 'get', instance, askedAt } : { kind: 'missing', ordinal, by: 'get' },
+        instance
+          ? { kind: 'seen', ordinal, by: 'get', instance, askedAt }
+          : { kind: 'missing', ordinal, by: 'get', askedMsAgo: clock.monotonicMs() - askedMs },
       );
       if (instance?.state === 'running') await keysOf(record, attempt, provider).ensure(refusedLogins, signal);
       return after;

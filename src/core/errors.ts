@@ -27,6 +27,7 @@ export const ERROR_CODES = [
   'rate_limited',
   'not_ready',
   'unavailable',
+  'disk_full',
   'internal',
 ] as const;
 

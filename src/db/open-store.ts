@@ -16,6 +16,8 @@ export interface OpenStoreRequest {
   clock: Clock;
   random: Pick<Random, 'next'>;
   log: Log;
+  /** Whether a megabyte beside the SQLite file is held back for the day when the disk is full; false when absent. */
+  withBallast?: boolean;
   /**
    * Called once when the disk under the SQLite file failed. Whether the last commit happened is unknown and every later write is refused:
    * the process has to end, at once and with a failure, and be started again.
@@ -36,8 +38,8 @@ export async function openStoreOf<Defined extends object>(
   schema: Schema<Defined>,
   request: OpenStoreRequest,
 ): Promise<Store<Defined>> {
-  const { url, path, clock, random, log, onFatal } = request;
-  if (!url) return openSqlite({ schema, path, clock, random, onFatal });
+  const { url, path, clock, random, log, withBallast = false, onFatal } = request;
+  if (!url) return openSqlite({ schema, path, clock, random, log, withBallast, onFatal });
   assertPostgresUrl(url);
   return openPostgres({ schema, url, clock, random, log });
 }

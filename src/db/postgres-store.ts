@@ -30,7 +30,8 @@ const LIMITS = {
   max: 10,
   connectionTimeoutMillis: 2_000, // also the longest wait for a free connection
   lock_timeout: 2_000,
-  statement_timeout: 10_000,
+  statement_timeout: 7_000,
+  query_timeout: 9_000, // counted here: a connection that a firewall has forgotten answers nothing, not even that (REL-E9)
   idle_in_transaction_session_timeout: 15_000,
 };
 

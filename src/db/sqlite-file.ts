@@ -2,6 +2,7 @@ import { closeSync, existsSync, mkdirSync, openSync, realpathSync } from 'node:f
 import { basename, dirname, join } from 'node:path';
 import type Sqlite from 'better-sqlite3';
 import { plainLine } from '../core/text.ts';
+import { releaseToOpen } from './ballast.ts';
 import { APPLICATION_ID, assertNotForeign, RESTORE } from './foreign-database.ts';
 import { takeExclusively, type Exclusivity } from './exclusivity.ts';
 import { SqliteDatabase } from './sqlite-driver.ts';
@@ -27,6 +28,7 @@ export function openSqliteFile(path: string): SqliteFile {
   let database: Sqlite.Database | undefined;
   try {
     assertNotForeign(real);
+    releaseToOpen(real);
     if (existsSync(real)) assertIntact(real);
     else closeSync(openSync(real, 'a', 0o600)); // its log inherits the mode
     database = new SqliteDatabase(real, { timeout: BUSY_TIMEOUT_MS });

@@ -51,6 +51,12 @@ describe('StoreError', () => {
     expect(error).toMatchObject({ kind: 'io', outcomeUnknown: true });
   });
 
+  it('REL-E9: takes an answer that does not come for a connection that is lost', () => {
+    const error = new StoreError('commit', new Error('Query read timeout'), { atCommit: true });
+
+    expect(error).toMatchObject({ kind: 'io', code: 'QUERY_TIMEOUT', outcomeUnknown: true });
+  });
+
   it.each(['40001', 'SQLITE_FULL'])('knows that a commit which failed with %s did not happen', (code) => {
     expect(new StoreError('commit', withCode(code), { atCommit: true }).outcomeUnknown).toBe(false);
   });

@@ -21,7 +21,7 @@ const KINDS: readonly (readonly [pattern: RegExp, kind: StoreErrorKind])[] = [
   [/^53100$/, 'disk-full'],
   [/^(08...|57P0[1-5]|53300|58030|XX001|XX002)$/, 'io'], // connection lost, server going or full, disk error, corruption
   [/^(ECONN|EPIPE|ETIMEDOUT|EHOST|ENET|ENOTFOUND|EAI_)/, 'io'],
-  [/^CONNECTION_(LOST|TIMEOUT)$/, 'io'],
+  [/^(CONNECTION_(LOST|TIMEOUT)|QUERY_TIMEOUT)$/, 'io'],
 ];
 
 /** PostgreSQL's errors about data (class 22) and raised ones (P0) quote values in their message; other classes name objects only. */
@@ -58,5 +58,6 @@ function codeOf(error: unknown): string {
   if ('code' in error && typeof error.code === 'string') return error.code;
   // pg gives a broken connection no code, only one of these sentences
   if (/timeout exceeded when trying to connect/i.test(error.message)) return 'CONNECTION_TIMEOUT';
+  if (/query read timeout/i.test(error.message)) return 'QUERY_TIMEOUT';
   return /connection (terminated|ended|error)|not queryable/i.test(error.message) ? 'CONNECTION_LOST' : 'unknown';
 }

@@ -26,6 +26,9 @@ export interface Store<Defined = Tables> {
   /** A second opinion on the time, from the database's machine. Absent on SQLite, where it would be our own clock again. */
   readonly clockWitness?: { now(): Promise<EpochMs> };
 
+  /** False while its disk is full, and only what ends things may be written. Absent where that cannot be told. */
+  readonly hasRoom?: () => boolean;
+
   /** Executes one statement outside any transaction. For reading: a write here is durable but shares no commit. */
   read<Row>(call: Call<Row>): Promise<Row[]>;
   /**

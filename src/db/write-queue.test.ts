@@ -124,6 +124,34 @@ describe('write queue', () => {
     expect(fatal).toEqual([]);
   });
 
+  it('REL-E3: makes room on a full disk, first without giving anything up, and then writes what did not fit', async () => {
+    database.pragma(`max_page_count = ${Number(database.pragma('page_count', { simple: true })) + 4}`);
+    const tries: number[] = [];
+    const makeRoom = (tried: number) => {
+      tries.push(tried);
+      if (tried === 1) database.pragma('max_page_count = 1000000');
+    };
+    const queue = createWriteQueue({ connection: connection(), patience, makeRoom, onFatal: (error) => fatal.push(error) });
+
+    const outcomes = await Promise.allSettled([queue.enqueue(() => insert(1, 1_000_000)), queue.enqueue(() => insert(2))]);
+
+    expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled']);
+    expect(tries).toEqual([0, 1]);
+    expect(ids()).toEqual([1, 2]);
+  });
+
+  it('REL-E3: gives up what does not fit in the room that was made either', async () => {
+    database.pragma(`max_page_count = ${Number(database.pragma('page_count', { simple: true })) + 4}`);
+    const tries: number[] = [];
+    const makeRoom = (tried: number) => void tries.push(tried);
+    const queue = createWriteQueue({ connection: connection(), patience, makeRoom, onFatal: (error) => fatal.push(error) });
+
+    await expect(queue.enqueue(() => insert(1, 1_000_000))).rejects.toMatchObject({ kind: 'disk-full' });
+
+    expect(tries).toEqual([0, 1]);
+    expect(fatal).toEqual([]);
+  });
+
   it('REL-E4: after a failed fsync calls the outcome unknown, says so once, and writes no more', async () => {
     const queue = queueOn(connection({ COMMIT: diskError('SQLITE_IOERR_FSYNC') }));
 

@@ -11,6 +11,8 @@ export interface WriteConnection {
 interface WriteQueueDeps {
   connection: WriteConnection;
   patience: Patience;
+  /** Called when the disk is full, at most so often for one write: first what costs nothing, then what is held back for that day. */
+  makeRoom?(tried: number): void;
   /** Told once when the disk failed: what is on it nobody knows. The process has to end and read it again. */
   onFatal(error: StoreError): void;
 }
@@ -23,16 +25,17 @@ interface Waiting {
 
 // A create is some 250 µs of statements: a full group holds the event loop for about 4 ms, and has saved 15 of 16 fsyncs.
 const LARGEST_GROUP = 16;
+const MOST_TRIES_FOR_ROOM = 2;
 
 /**
  * Group commit. Writes that wait at the same time share one transaction and its one fsync, each in a savepoint of its own, so that
  * one that fails takes nobody with it. Nobody hears of success before the COMMIT.
  * - A full disk rolls the whole group back, and SQLite leaves no savepoint to return to: the writes then go one by one, so that a
- *   small one (the wish to destroy) is not refused for the sake of a large one.
+ *   small one (the wish to destroy) is not refused for the sake of a large one. What still does not fit is tried again after room was made.
  * - A disk that fails (SQLITE_IOERR…) is final. After a failed COMMIT the outcome is unknown, and to repeat it would be a lie, because
  *   the kernel reports a lost page once: every write from then on is refused with that error.
  */
-export function createWriteQueue({ connection, patience, onFatal }: WriteQueueDeps) {
+export function createWriteQueue({ connection, patience, makeRoom, onFatal }: WriteQueueDeps) {
   const begin = connection.prepare('BEGIN IMMEDIATE'); // takes the write lock at once: an upgrade in mid-transaction fails without waiting
   const savepoint = connection.prepare('SAVEPOINT one');
   const rollbackTo = connection.prepare('ROLLBACK TO one');
@@ -72,7 +75,7 @@ export function createWriteQueue({ connection, patience, onFatal }: WriteQueueDe
   async function settle(group: readonly Waiting[]): Promise<void> {
     try {
       if (broken) throw broken;
-      await retry(patience, () => commitGroup(group));
+      await withRoom(group, () => retry(patience, () => commitGroup(group)));
     } catch (error) {
       if (isKind(error, 'disk-full') && group.length > 1) {
         for (const write of group) await settle([write]);
@@ -83,6 +86,18 @@ export function createWriteQueue({ connection, patience, onFatal }: WriteQueueDe
         onFatal(error);
       }
       for (const write of group) write.reject(error);
+    }
+  }
+
+  async function withRoom(group: readonly Waiting[], commitAll: () => Promise<void>): Promise<void> {
+    for (let tried = 0; ; tried += 1) {
+      try {
+        return await commitAll();
+      } catch (error) {
+        const isLast = group.length > 1 || !makeRoom || tried >= MOST_TRIES_FOR_ROOM;
+        if (isLast || !isKind(error, 'disk-full')) throw error;
+        makeRoom(tried);
+      }
     }
   }
 

@@ -32,6 +32,7 @@ export const STATUS_OF_CODE = {
   rate_limited: 429,
   not_ready: 503,
   unavailable: 503,
+  disk_full: 507,
   internal: 500,
 } as const satisfies Record<ErrorCode, number>;
 
@@ -91,7 +92,8 @@ export function sendError({ log }: ErrorsDeps, thrown: unknown, request: Fastify
     );
   if (error.internal !== undefined) log.warn({ requestId: request.id, internal: error.internal }, 'request refused');
   if (error.code === 'unauthorized') void reply.header('www-authenticate', 'Bearer');
-  if (status === 503 && mayRepeat(error) && !reply.hasHeader('retry-after')) void reply.header('retry-after', '5');
+  if ((status === 503 || status === 507) && mayRepeat(error) && !reply.hasHeader('retry-after'))
+    void reply.header('retry-after', '5');
   return reply
     .code(status)
     .type('application/json; charset=utf-8')
@@ -107,7 +109,11 @@ function mayRepeat({ details }: BrokerError): boolean {
 function asBrokerError(thrown: unknown): BrokerError {
   if (thrown instanceof BrokerError) return thrown;
   if (thrown instanceof StoreError)
-    return new BrokerError({ code: 'unavailable', message: storeMessage(thrown), details: { retry_suggested: true } });
+    return new BrokerError({
+      code: thrown.kind === 'disk-full' ? 'disk_full' : 'unavailable',
+      message: storeMessage(thrown),
+      details: { retry_suggested: true },
+    });
   const { statusCode = 500, code, message } = thrown instanceof Error ? (thrown as FastifyError) : {}; // its fields are read only where they are
   if (code === 'FST_ERR_HANDLER_TIMEOUT')
     return new BrokerError({ code: 'unavailable', message: 'the request took too long; what it began goes on' });

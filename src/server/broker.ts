@@ -52,6 +52,7 @@ export async function createBroker(deps: BrokerDeps): Promise<Broker> {
     changes,
     clock,
     ids,
+    hasRoom: () => core.store.hasRoom?.() ?? true,
     settings: {
       hardMaxMs: config.lifecycle.hardMaxHours * HOUR_MS,
       keyReplayMs: config.sessions.keyReplayMs,

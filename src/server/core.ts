@@ -86,6 +86,7 @@ export async function createCore({
     clock: machineClock,
     random,
     log,
+    withBallast: true,
     onFatal,
   });
   const undo: (() => Promise<void>)[] = [() => store.close()];

@@ -3,6 +3,7 @@ import type { SteadyClock } from '../core/steady-clock.ts';
 import type { Log } from '../core/log.ts';
 import type { Verdict } from '../controllers/provider-check.ts';
 import type { InstallationRepository } from '../db/installation-repository.ts';
+import type { Store } from '../db/store.ts';
 import type { HealthReport } from '../http/http-deps.ts';
 import type { OfferBook } from '../offers/offer-book.ts';
 import type { ProviderId } from '../provider/ids.ts';
@@ -12,6 +13,7 @@ import type { RecoveryMode } from '../sessions/recovery-mode.ts';
 
 interface HealthDeps {
   readonly installation: InstallationRepository;
+  readonly store: Pick<Store, 'hasRoom'>;
   readonly book: OfferBook;
   readonly providers: ReadonlyMap<ProviderId, Provider>;
   readonly deploymentId: DeploymentId;
@@ -27,7 +29,7 @@ const PROBE_EVERY_MS = 1_000;
 
 /** How the broker is: asked anew each time, so that it cannot be stale. */
 export function createHealth(deps: HealthDeps): () => Promise<HealthReport> {
-  const { installation, book, providers, deploymentId, version, clock, hasSwept, recovery, verdictOf, log } = deps;
+  const { installation, store, book, providers, deploymentId, version, clock, hasSwept, recovery, verdictOf, log } = deps;
   let probed: { readonly atMs: number; readonly writable: Promise<boolean> } | undefined;
 
   /** Whoever asks often is told the same for a moment: the page is open to everybody, and each probe is a write. */
@@ -40,7 +42,7 @@ export function createHealth(deps: HealthDeps): () => Promise<HealthReport> {
   async function probe(): Promise<boolean> {
     try {
       await installation.probeWrite();
-      return true;
+      return store.hasRoom?.() ?? true;
     } catch (error) {
       log.error({ error: describeError(error) }, 'the database takes no writes');
       return false;

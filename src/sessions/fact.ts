@@ -45,8 +45,11 @@ export type Fact =
       readonly instance: Instance;
       readonly askedAt?: EpochMs;
     }
-  /** The provider answered completely and credibly, and it was not there. Suspect lists are no facts. */
-  | { readonly kind: 'missing'; readonly ordinal: number; readonly by: ObservationKind }
+  /**
+   * The provider answered completely and credibly, and it was not there. Suspect lists are no facts. `askedMsAgo`: who was paused hears of what
+   * was then, and no absence counts for longer than it was seen.
+   */
+  | { readonly kind: 'missing'; readonly ordinal: number; readonly by: ObservationKind; readonly askedMsAgo?: number }
   | {
       readonly kind: 'destroy_answered';
       readonly ordinal: number;

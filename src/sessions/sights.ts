@@ -4,7 +4,6 @@ import { MINUTE_MS } from '../core/duration.ts';
 import type { EpochMs } from '../core/clock.ts';
 import { toUsd, type MicroUsd } from '../core/money.ts';
 import type { Attempt } from '../db/tables.ts';
-import type { ObservationKind } from '../provider/capabilities.ts';
 import type { Instance } from '../provider/instance.ts';
 import { isAbsent, withAbsence } from './absence.ts';
 import { bill, rateOf, startingRate } from './billing.ts';
@@ -20,7 +19,7 @@ const SEEN_EVERY_MS = MINUTE_MS;
 export function sight(draft: Draft, attempt: Attempt, fact: Extract<Fact, { kind: 'seen' }>, rules: StepRules): void {
   const { instance, by, askedAt } = fact;
   const whose = whoseIs(attempt, instance);
-  if (whose === 'others') return missing(draft, attempt, by, rules);
+  if (whose === 'others') return missing(draft, attempt, { by }, rules);
   if (whose === 'unrelated') return;
   const isOldNews = askedAt !== undefined && attempt.goneAcceptedAt !== null && askedAt <= attempt.goneAcceptedAt;
   if (isOldNews) return;
@@ -230,13 +229,21 @@ function reappeared(draft: Draft, attempt: Attempt, instance: Instance, rules: S
 }
 
 /** And this one did not show it. */
-export function missing(draft: Draft, attempt: Attempt, by: ObservationKind, rules: StepRules): void {
+export function missing(
+  draft: Draft,
+  attempt: Attempt,
+  { by, askedMsAgo = 0 }: Pick<Extract<Fact, { kind: 'missing' }>, 'by' | 'askedMsAgo'>,
+  rules: StepRules,
+): void {
   const policy = rules.absenceOf(attempt.provider);
   const { now } = draft;
   if (attempt.state === 'intent' || attempt.state === 'gone') return; // the call may be under way; a tombstone is expected to be missing
-  if (attempt.state === 'destroying' && by === 'get' && attempt.destroyAnsweredAt !== null) return acceptGone(draft, attempt);
+  const at = now - Math.max(0, askedMsAgo);
+  const isOldNews = attempt.lastSeenAt !== null && at < attempt.lastSeenAt;
+  if (!isOldNews && attempt.state === 'destroying' && by === 'get' && attempt.destroyAnsweredAt !== null)
+    return acceptGone(draft, attempt);
 
-  const absences = withAbsence(attempt.absences, { at: now, kind: by }, policy);
+  const absences = isOldNews ? attempt.absences : withAbsence(attempt.absences, { at, kind: by }, policy);
   if (absences !== attempt.absences) setAttempt(draft, attempt, { absences });
   const paced = attempt.state === 'unknown' || attempt.state === 'verifying';
   if (paced && attempt.dueAt <= now) setAttempt(draft, attempt, { dueAt: now + policy.spacingMs });

@@ -13,7 +13,7 @@ import {
   storyAt,
 } from './fixtures/session-records.ts';
 import { mayBeginAttempt } from './step.ts';
-import { accepted, refused, unanswered, seen, answered, failed, proven, stop } from './fixtures/session-facts.ts';
+import { accepted, missing, refused, unanswered, seen, answered, failed, proven, stop } from './fixtures/session-facts.ts';
 
 describe('create', () => {
   it('REL-A1: an intent whose process died is unknown, proven absent, and tried again under a new ordinal, never before', () => {
@@ -84,6 +84,27 @@ describe('create', () => {
     expect(since(20_000)[0]).toEqual([20_000, foundAt, 10_000]);
     expect(since(-HOUR_MS)[0]).toEqual([0, foundAt, 10_000]); // a clock that is behind makes nobody pay for what was before the call
     expect(since(HOUR_MS)).toEqual([[foundAt, 'open', 340_000]]);
+  });
+
+  it('REL-A15, RULE-R6: an absence counts from when it was asked, not from when a broker that stood still heard of it', () => {
+    const story = storyAt('unknown').missingFor(5 * MINUTE_MS);
+
+    const askedMsAgo = 8 * MINUTE_MS;
+    story.wait(12 * MINUTE_MS).tell({ kind: 'missing', ordinal: 1, by: 'list', askedMsAgo });
+    expect(story.states).toEqual(['unknown']);
+
+    story.wait(MINUTE_MS).tell(missing('list'));
+    expect(story.states).toEqual(['gone']);
+  });
+
+  it('REL-A15: an absence from before it was last seen is old news', () => {
+    const story = storyAt('live')
+      .wait(HOUR_MS)
+      .tell(seen(anInstance('running'), 'list'));
+
+    story.wait(SECOND_MS).tell({ kind: 'missing', ordinal: 1, by: 'get', askedMsAgo: 5 * SECOND_MS });
+
+    expect(story.attempt().absences).toEqual([]);
   });
 
   it('REL-A4: a late landing after the verdict is destroyed at the operator’s cost and never handed out', () => {

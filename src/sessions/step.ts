@@ -75,7 +75,7 @@ function apply(draft: Draft, fact: Fact, rules: StepRules): void {
     case 'seen':
       return withAttempt(draft, fact.ordinal, (attempt) => sight(draft, attempt, fact, rules));
     case 'missing':
-      return withAttempt(draft, fact.ordinal, (attempt) => missing(draft, attempt, fact.by, rules));
+      return withAttempt(draft, fact.ordinal, (attempt) => missing(draft, attempt, fact, rules));
     case 'destroy_answered':
       return withAttempt(draft, fact.ordinal, (attempt) => destroyAnswered(draft, attempt, fact.result));
     case 'destroy_failed':

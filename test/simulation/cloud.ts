@@ -108,6 +108,7 @@ export function createCloud({ id, clock, plan, fate, trace, deployment, offers, 
     },
   });
   const { account } = market;
+  for (const name of ['list.lags', 'list.stale', 'get.lags', 'destroy.slow'] as const) if (has(name)) fate.note(name);
   const stories = new Map<MarketInstance, Story>();
   const crimes: string[] = [];
   const spells = new Map<FaultName, number>();

@@ -16,7 +16,7 @@ export const FAULTS = {
   'create.mislabelled': [0.2, 'a create is answered with an instance that bears no tag (REL-A6)'],
   'list.fails': [0.4, 'a list fails (REL-B1)'],
   'list.empty': [0.1, 'for some minutes lists are empty (REL-B2)'],
-  'list.blind': [0.012, 'lists are empty for longer than absence has to be seen (REL-B2)'],
+  'list.blind': [0.006, 'lists are empty for longer than absence has to be seen (REL-B2)'],
   'list.partial': [0.3, 'a list lacks some (REL-B3)'],
   'list.lags': [1, 'news come to the list up to 40 s late (REL-B7)'],
   'list.stale': [1, 'the list still shows for a minute what is gone (REL-B8)'],
@@ -100,6 +100,8 @@ export function planOf(seed: number, { without = [], only = FAULT_NAMES }: PlanO
 export interface Fate {
   /** Whether this fault happens now. */
   strikes(name: FaultName): boolean;
+  /** Counts one that is how its cloud is, and not a matter of chance. */
+  note(name: FaultName): void;
   readonly dice: Dice;
   /** How often each has happened. */
   readonly counts: ReadonlyMap<FaultName, number>;
@@ -112,13 +114,15 @@ export function createFate(plan: WorldPlan): Fate {
   const dice = createDice(seedOf(plan.seed, 'fate'));
   const counts = new Map<FaultName, number>();
   let isOver = false;
+  const note = (name: FaultName) => void counts.set(name, (counts.get(name) ?? 0) + 1);
   return {
     dice,
     counts,
+    note,
     strikes(name) {
-      if (isOver || !dice.chance(plan.rates.get(name) ?? 0)) return false;
-      counts.set(name, (counts.get(name) ?? 0) + 1);
-      return true;
+      const isSo = !isOver && dice.chance(plan.rates.get(name) ?? 0);
+      if (isSo) note(name);
+      return isSo;
     },
     end: () => {
       isOver = true;

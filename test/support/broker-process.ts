@@ -40,10 +40,14 @@ export interface BrokerProcess {
   readonly folder: string;
   readonly databasePath: string;
   readonly env: Readonly<Record<string, string>>;
+  /** Its exit code once it has ended; null where a signal ended it. */
+  readonly ended: Promise<number | null>;
   /** What it logged so far, lines that are no JSON left out. */
   logs(): readonly LogLine[];
   /** Everything it printed so far, standard error included. */
   output(): string;
+  /** Sends a signal and does not wait: SIGSTOP, SIGCONT. */
+  signal(signal: NodeJS.Signals): void;
   /** Asks it to end, by SIGTERM unless told otherwise; resolves with the exit code once it has. */
   stop(signal?: 'SIGTERM' | 'SIGINT'): Promise<number | null>;
   /** SIGKILL; resolves once it has ended. */
@@ -51,6 +55,11 @@ export interface BrokerProcess {
   /** Another process on the same folder and port, with the same settings but for those given. */
   again(changes?: Readonly<Record<string, string>>): Promise<BrokerProcess>;
   api<Body>(method: string, path: string, body?: unknown, headers?: Readonly<Record<string, string>>): Promise<Answer<Body>>;
+}
+
+export interface LaunchedBroker extends BrokerProcess {
+  /** Once it listens; rejects when it ends before. */
+  listening(): Promise<void>;
 }
 
 interface Life {
@@ -71,15 +80,34 @@ process.on('exit', () => {
 /** The built broker as a process of its own, once /ready says so. Whoever starts one calls `endBrokers` in afterEach. */
 export async function startBroker(options: BrokerOptions = {}): Promise<BrokerProcess> {
   const folder = options.folder ?? makeFolder();
-  const { env = {}, port: wantedPort = 0, drain = false } = options;
-  const life = await spawnBroker({ env, folder, port: wantedPort, drain });
-  const { child } = life;
+  const { env = {}, port = 0, drain = false } = options;
+  const life = await spawnBroker({ env, folder, port, drain });
   const address = await untilListening(life);
   await until(
     'an answer of /ready that says so',
     async () => ((await ask({ url: address, method: 'GET', path: '/ready' })).status === 200 ? true : undefined),
     START_BOUND_MS,
   );
+  return brokerOf(life, address, { env, folder, drain });
+}
+
+/** The same as soon as the process exists, on a port that the caller has chosen: it can be killed while it starts. */
+export async function launchBroker(options: BrokerOptions & { readonly port: number }): Promise<LaunchedBroker> {
+  const { env = {}, folder = makeFolder(), port, drain = false } = options;
+  const life = await spawnBroker({ env, folder, port, drain });
+  return {
+    ...brokerOf(life, `http://127.0.0.1:${port}`, { env, folder, drain }),
+    listening: async () => void (await untilListening(life)),
+  };
+}
+
+function brokerOf(
+  life: Life,
+  address: string,
+  settings: { env: Readonly<Record<string, string>>; folder: string; drain: boolean },
+): BrokerProcess {
+  const { child, ended } = life;
+  const { env, folder } = settings;
   const port = Number(new URL(address).port);
   return {
     url: address,
@@ -88,8 +116,10 @@ export async function startBroker(options: BrokerOptions = {}): Promise<BrokerPr
     folder,
     databasePath: join(folder, 'berth.db'),
     env,
+    ended,
     logs: () => logLines(life),
     output: () => life.output.join(''),
+    signal: (signal) => void child.kill(signal),
     stop: async (signal = 'SIGTERM') => {
       child.kill(signal);
       return inTime(life, STOP_BOUND_MS, `it did not end on ${signal}`);
@@ -98,7 +128,7 @@ export async function startBroker(options: BrokerOptions = {}): Promise<BrokerPr
       child.kill('SIGKILL');
       await inTime(life, STOP_BOUND_MS, 'it did not end on SIGKILL');
     },
-    again: (changes = {}) => startBroker({ env: { ...env, ...changes }, folder, port, drain }),
+    again: (changes = {}) => startBroker({ ...settings, env: { ...env, ...changes }, port }),
     api: (method, path, body, headers) => ask({ url: address, method, path, body, headers }),
   };
 }

@@ -6,6 +6,7 @@ import { berthSchema } from '../../src/db/schema.ts';
 import { SqliteDatabase } from '../../src/db/sqlite-driver.ts';
 import { migrateSqlite } from '../../src/db/sqlite-migrate.ts';
 import { createSqliteStore } from '../../src/db/sqlite-store.ts';
+import { silentLog } from './stores.ts';
 import type { Call, Definition, Step } from '../../src/db/statement.ts';
 import type { Store } from '../../src/db/store.ts';
 
@@ -31,6 +32,8 @@ export function openMemoryStore({ clock = systemClock }: { readonly clock?: Cloc
     settings: {},
     clock,
     random: seededRandom(1),
+    log: silentLog,
+    ballast: undefined,
     onFatal: (error) => {
       throw error;
     },

@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { describe } from 'vitest';
 
 /** What some tests need of the machine beyond npm's packages; scripts/lib/parts.mjs knows how to find and to install each. */
-export type Part = 'docker' | 'sshd' | 'chromium' | 'prometheus' | 'python' | 'node24';
+export type Part = 'docker' | 'sshd' | 'chromium' | 'prometheus' | 'python' | 'faketime' | 'strace' | 'tmpfs' | 'node24';
 
 /** A run on Node 20 does not lack Node 24: it has a run of its own. */
 const optionalParts: readonly Part[] = ['node24'];

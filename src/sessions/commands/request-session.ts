@@ -38,12 +38,14 @@ export interface RequestSessionDeps {
   readonly changes: SessionChanges;
   readonly clock: Pick<Clock, 'now'>;
   readonly ids: Pick<Ids, 'session' | 'secret'>;
+  /** False while the disk of the database is full. Absent where there always is room. */
+  readonly hasRoom?: () => boolean;
   readonly settings: { readonly hardMaxMs: number; readonly keyReplayMs: number; readonly idempotencyMs: number };
 }
 
 /**
  * Stores a session: everything that was asked, a claim on its offer, its keys and its idempotency key in one transaction.
- * No provider is called but for a template that is not remembered. Throws BrokerError: offer_not_found, stale_inventory, duplicate_session, no_capacity, price_changed,
+ * No provider is called but for a template that is not remembered. Throws BrokerError: disk_full, offer_not_found, stale_inventory, duplicate_session, no_capacity, price_changed,
  * insufficient_disk, idempotency_mismatch, invalid_request (a bid that does not fit the named offer).
  */
 export function createRequestSession(deps: RequestSessionDeps) {
@@ -53,6 +55,7 @@ export function createRequestSession(deps: RequestSessionDeps) {
     const earlier =
       asked.idempotency && (await sessions.findIdempotent({ consumerId: asked.consumerId, key: asked.idempotency.key }));
     if (earlier && earlier.expiresAt > clock.now()) return joinEarlier(deps, asked, earlier);
+    if (deps.hasRoom?.() === false) throw diskFull();
     const order = withModelDisk(deps, await withTemplate(deps, asked), asked.request.diskGb);
 
     const id = ids.session();
@@ -311,6 +314,14 @@ function insufficientDisk(offer: Offer, diskGb: number | undefined): BrokerError
       recommended_gb: Math.min(Math.max(diskGb ?? offer.diskGb, offer.minDiskGb), offer.maxDiskGb),
       maximum_gb: offer.maxDiskGb,
     },
+  });
+}
+
+function diskFull(): BrokerError {
+  return new BrokerError({
+    code: 'disk_full',
+    message: 'create session: the disk of the broker is full; sessions that there are can be looked at and ended',
+    details: { retry_suggested: true },
   });
 }
 
