@@ -21,12 +21,8 @@ const MOST_RACES = 20;
 type Chain = { readonly chain: string };
 type Place = { readonly chain: string; readonly seq: number };
 
-/**
- * Adds rows to a chain, as part of somebody's transaction. A session's chain is guarded by the compare-and-set on the session that comes
- * before it in the same transaction, so that writers of different sessions never wait for one another; its key guards the installation's.
- */
-export function createAuditAppender({ tables: { audit } }: Pick<Store, 'tables'>) {
-  const findHead = statement('audit.head', (query, values: Chain) =>
+const headStatement = (audit: Store['tables']['audit']) =>
+  statement('audit.head', (query, values: Chain) =>
     query
       .select({ seq: audit.seq, hash: audit.hash })
       .from(audit)
@@ -34,6 +30,13 @@ export function createAuditAppender({ tables: { audit } }: Pick<Store, 'tables'>
       .orderBy(desc(audit.seq))
       .limit(1),
   );
+
+/**
+ * Adds rows to a chain, as part of somebody's transaction. A session's chain is guarded by the compare-and-set on the session that comes
+ * before it in the same transaction, so that writers of different sessions never wait for one another; its key guards the installation's.
+ */
+export function createAuditAppender({ tables: { audit } }: Pick<Store, 'tables'>) {
+  const findHead = headStatement(audit);
   const insert = statement('audit.insert-if-new', (query, values: AuditRow) =>
     query
       .insert(audit)
@@ -68,14 +71,7 @@ export function createAuditRepository(store: Store) {
       .orderBy(desc(audit.seq))
       .limit(1),
   );
-  const findHead = statement('audit.find-head', (query, values: Chain) =>
-    query
-      .select({ seq: audit.seq, hash: audit.hash })
-      .from(audit)
-      .where(eq(audit.chain, values.chain))
-      .orderBy(desc(audit.seq))
-      .limit(1),
-  );
+  const findHead = headStatement(audit);
   const headsSince = statement('audit.heads-since', (query, values: { since: EpochMs }) =>
     query
       .select({ chain: audit.chain, seq: audit.seq, hash: audit.hash, at: audit.at })

@@ -1,3 +1,4 @@
+import { FAILURE_REASONS, type EndReason, type FailureReason } from '../../src/sessions/session-state.ts';
 import { FAULT_NAMES } from './faults.ts';
 
 /** What the life cycle does in these worlds: the facts that were told, and changed something, and what came of them. */
@@ -44,23 +45,13 @@ const EVENTS = [
   'instance.gone_accepted',
   'instance.gone_verified',
 ] as const;
-const REASONS = [
+/** Nobody bids here, addresses are all good, and drivers are up at once. */
+const NOT_HERE: readonly FailureReason[] = ['preempted', 'ssh_address_refused', 'gpu_driver_timeout'];
+const REASONS: readonly EndReason[] = [
   'user_requested',
   'expired',
-  'stale_inventory',
-  'no_capacity',
-  'price_changed',
-  'provider_rejected',
-  'provider_auth',
-  'provider_funds',
-  'provider_unavailable',
-  'create_lost',
-  'ssh_verify_timeout',
-  'gpu_mismatch',
-  'wrong_host',
-  'instance_stopped',
-  'instance_vanished',
-] as const;
+  ...FAILURE_REASONS.filter((reason) => !NOT_HERE.includes(reason)),
+];
 
 /** What has to happen again and again in a run of many worlds, or it has shown nothing: every fault, fact, event and reason. */
 export const SOMETIMES: readonly string[] = [

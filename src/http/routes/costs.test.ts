@@ -1,19 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { FakeClock } from '../../../test/support/fake-clock.ts';
 import { HOUR_MS } from '../../core/duration.ts';
-import type { SessionId } from '../../core/ids.ts';
-import { httpWorlds, OFFERS, type World } from '../fixtures/http-world.ts';
+import { aSession, httpWorlds } from '../fixtures/http-world.ts';
 
 const aWorld = httpWorlds();
-
-async function aSession({ app }: World, payload: object = {}): Promise<SessionId> {
-  const answer = await app.inject({
-    method: 'POST',
-    url: '/api/v1/sessions?wait=0',
-    payload: { offer_id: OFFERS.stock, ...payload },
-  });
-  return answer.json<{ session: { id: SessionId } }>().session.id;
-}
 
 describe('GET /api/v1/costs', () => {
   it('PEER-11.2.8, PEER-10.77, PEER-10.46: a session that ended normally has cost what it ran, and one that never ran has cost its consumer nothing', async () => {

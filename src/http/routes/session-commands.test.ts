@@ -1,19 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { FakeClock } from '../../../test/support/fake-clock.ts';
 import { HOUR_MS } from '../../core/duration.ts';
-import type { SessionId } from '../../core/ids.ts';
-import { httpWorlds, OFFERS, type World } from '../fixtures/http-world.ts';
+import { aSession, httpWorlds, type World } from '../fixtures/http-world.ts';
 
 const aWorld = httpWorlds();
-
-async function aSession({ app }: World, payload: object = {}): Promise<SessionId> {
-  const answer = await app.inject({
-    method: 'POST',
-    url: '/api/v1/sessions?wait=0',
-    payload: { offer_id: OFFERS.stock, ...payload },
-  });
-  return answer.json<{ session: { id: SessionId } }>().session.id;
-}
 
 async function send({ app }: World, method: 'POST' | 'DELETE', url: string, payload?: object) {
   const answer = await app.inject({ method, url: `/api/v1/sessions/${url}`, ...(payload && { payload }) });

@@ -1,14 +1,8 @@
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import { describe, expect, it } from 'vitest';
-import type { SessionId } from '../../core/ids.ts';
-import { httpWorlds, OFFERS, type World } from '../fixtures/http-world.ts';
+import { aSession, httpWorlds } from '../fixtures/http-world.ts';
 
 const aWorld = httpWorlds();
-
-async function aSession({ app }: World): Promise<SessionId> {
-  const answer = await app.inject({ method: 'POST', url: '/api/v1/sessions?wait=0', payload: { offer_id: OFFERS.stock } });
-  return answer.json<{ session: { id: SessionId } }>().session.id;
-}
 
 interface Listed {
   readonly events: readonly { readonly id: number; readonly kind: string; readonly data: Record<string, unknown> }[];

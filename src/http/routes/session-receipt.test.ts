@@ -1,19 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import type { SessionId } from '../../core/ids.ts';
-import { httpWorlds, OFFERS, PUBLIC_KEY, type World } from '../fixtures/http-world.ts';
+import { aSession, httpWorlds, PUBLIC_KEY, type World } from '../fixtures/http-world.ts';
 import type { ReceiptBody } from '../schemas/receipt.ts';
 
 const aWorld = httpWorlds();
-
-async function aSession({ app }: World, key?: string): Promise<SessionId> {
-  const answer = await app.inject({
-    method: 'POST',
-    url: '/api/v1/sessions?wait=0',
-    payload: { offer_id: OFFERS.stock, ssh_public_key: PUBLIC_KEY },
-    ...(key && { headers: { authorization: `Bearer ${key}` } }),
-  });
-  return answer.json<{ session: { id: SessionId } }>().session.id;
-}
 
 async function receiptOf({ app }: World, id: string, key?: string) {
   const answer = await app.inject({
@@ -26,7 +15,7 @@ async function receiptOf({ app }: World, id: string, key?: string) {
 describe('GET /api/v1/sessions/:id/receipt', () => {
   it('says from the first moment what it lacks, and is complete when all is gone, verified and paid', async () => {
     const world = await aWorld();
-    const id = await aSession(world);
+    const id = await aSession(world, { ssh_public_key: PUBLIC_KEY });
     const early = await receiptOf(world, id);
     expect(early).toMatchObject({ status: 200, body: { session_id: id, complete: false, attempts: [] } });
     expect(early.body.missing).toEqual(['the session has not ended yet', 'the cost is not final yet']);
@@ -63,7 +52,7 @@ describe('GET /api/v1/sessions/:id/receipt', () => {
   it('is nobody else’s, and there is none of what never was', async () => {
     const keys = { alice: 'alice-key-0123456789', bob: 'bob-key-0123456789' };
     const world = await aWorld({ keys });
-    const id = await aSession(world, keys.alice);
+    const id = await aSession(world, { ssh_public_key: PUBLIC_KEY }, keys.alice);
 
     expect((await receiptOf(world, id, keys.alice)).status).toBe(200);
     expect(await receiptOf(world, id, keys.bob)).toMatchObject({ status: 404 });

@@ -1,19 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import type { SessionId } from '../../core/ids.ts';
-import { httpWorlds, OFFERS, PUBLIC_KEY, type World } from '../fixtures/http-world.ts';
+import { aSession, httpWorlds, PUBLIC_KEY, type World } from '../fixtures/http-world.ts';
 
 const aWorld = httpWorlds();
 const HOST_KEY = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHosthosthosthosthosthosthosthosthosthostho';
-
-async function aSession({ app }: World, key?: string): Promise<SessionId> {
-  const answer = await app.inject({
-    method: 'POST',
-    url: '/api/v1/sessions?wait=0',
-    payload: { offer_id: OFFERS.stock, ssh_public_key: PUBLIC_KEY },
-    ...(key && { headers: { authorization: `Bearer ${key}` } }),
-  });
-  return answer.json<{ session: { id: SessionId } }>().session.id;
-}
 
 /** Running at an address, as a provider might name it. */
 async function run(world: World, id: SessionId, { host = '203.0.113.7', user = 'root', hostKey = HOST_KEY } = {}) {
@@ -29,7 +19,7 @@ async function get({ app }: World, path: string, headers: Record<string, string>
 describe('GET /api/v1/sessions/:id/ssh-config', () => {
   it('HAKU-9.16: gives a block and a known_hosts line under the session’s own name', async () => {
     const world = await aWorld();
-    const id = await aSession(world);
+    const id = await aSession(world, { ssh_public_key: PUBLIC_KEY });
     await run(world, id);
 
     const answer = await get(world, `${id}/ssh-config`);
@@ -62,7 +52,7 @@ describe('GET /api/v1/sessions/:id/ssh-config', () => {
 
   it('uses the files that are named, whatever is in their names', async () => {
     const world = await aWorld();
-    const id = await aSession(world);
+    const id = await aSession(world, { ssh_public_key: PUBLIC_KEY });
     await run(world, id);
 
     const query = new URLSearchParams({
@@ -77,7 +67,7 @@ describe('GET /api/v1/sessions/:id/ssh-config', () => {
 
   it.each(['a"b', 'a\nProxyCommand x', 'C:\\keys'])('refuses %j as a file name', async (path) => {
     const world = await aWorld();
-    const id = await aSession(world);
+    const id = await aSession(world, { ssh_public_key: PUBLIC_KEY });
     await run(world, id);
 
     const answer = await get(world, `${id}/ssh-config?identity_file=${encodeURIComponent(path)}`);
@@ -92,7 +82,7 @@ describe('GET /api/v1/sessions/:id/ssh-config', () => {
     ['text/plain, application/json;q=0.5', '?part=known_hosts', /^ses_/],
   ])('answers Accept: %s %s with nothing but that part', async (accept, query, text) => {
     const world = await aWorld();
-    const id = await aSession(world);
+    const id = await aSession(world, { ssh_public_key: PUBLIC_KEY });
     await run(world, id);
 
     const answer = await get(world, `${id}/ssh-config${query}`, { accept });
@@ -105,7 +95,7 @@ describe('GET /api/v1/sessions/:id/ssh-config', () => {
     'answers Accept: %s with JSON',
     async (accept) => {
       const world = await aWorld();
-      const id = await aSession(world);
+      const id = await aSession(world, { ssh_public_key: PUBLIC_KEY });
       await run(world, id);
 
       expect((await get(world, `${id}/ssh-config`, { accept })).type).toBe('application/json; charset=utf-8');
@@ -114,7 +104,7 @@ describe('GET /api/v1/sessions/:id/ssh-config', () => {
 
   it('says which state a session is in that nobody can reach yet', async () => {
     const world = await aWorld();
-    const id = await aSession(world);
+    const id = await aSession(world, { ssh_public_key: PUBLIC_KEY });
     const pending = await get(world, `${id}/ssh-config`);
     await world.accept(id);
     const booting = await get(world, `${id}/ssh-config`, { accept: 'text/plain' });
@@ -126,7 +116,7 @@ describe('GET /api/v1/sessions/:id/ssh-config', () => {
 
   it('says that a session has ended, or is about to, and why', async () => {
     const world = await aWorld();
-    const id = await aSession(world);
+    const id = await aSession(world, { ssh_public_key: PUBLIC_KEY });
     await run(world, id);
     await world.apply(id, { kind: 'stop_requested', reason: 'expired' });
     const stopping = await get(world, `${id}/ssh-config`);
@@ -144,7 +134,7 @@ describe('GET /api/v1/sessions/:id/ssh-config', () => {
     ['a host key', { hostKey: 'ssh-ed25519 AAAA\n* ssh-ed25519 BBBB' }],
   ])('writes nothing of %s that could mean something else to the client: %j', async (_, address) => {
     const world = await aWorld();
-    const id = await aSession(world);
+    const id = await aSession(world, { ssh_public_key: PUBLIC_KEY });
     await run(world, id, address);
 
     const answer = await get(world, `${id}/ssh-config`);
@@ -156,7 +146,7 @@ describe('GET /api/v1/sessions/:id/ssh-config', () => {
   it('is the session’s own consumer’s to see', async () => {
     const keys = { alice: 'alice-key-0123456789', bob: 'bob-key-0123456789' };
     const world = await aWorld({ keys });
-    const id = await aSession(world, keys.alice);
+    const id = await aSession(world, { ssh_public_key: PUBLIC_KEY }, keys.alice);
     await run(world, id);
 
     const [own, foreign, nobody] = await Promise.all(

@@ -1,8 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { FakeClock } from '../../../test/support/fake-clock.ts';
 import { MINUTE_MS } from '../../core/duration.ts';
-import type { SessionId } from '../../core/ids.ts';
-import { httpWorlds, OFFERS, type World } from '../fixtures/http-world.ts';
+import { aSession, httpWorlds, OFFERS, type World } from '../fixtures/http-world.ts';
 
 const aWorld = httpWorlds();
 
@@ -10,15 +9,6 @@ interface Listed {
   readonly sessions: readonly { readonly id: string; readonly status: string }[];
   readonly count: number;
   readonly next_before?: string;
-}
-
-async function aSession({ app }: World, payload: object = {}): Promise<SessionId> {
-  const answer = await app.inject({
-    method: 'POST',
-    url: '/api/v1/sessions?wait=0',
-    payload: { offer_id: OFFERS.stock, ...payload },
-  });
-  return answer.json<{ session: { id: SessionId } }>().session.id;
 }
 
 const list = async ({ app }: World, query = '') => (await app.inject(`/api/v1/sessions${query}`)).json<Listed>();

@@ -7,7 +7,7 @@ import { afterEach, expect, it } from 'vitest';
 import { seededRandom } from '../../../src/core/random.ts';
 import { freePort } from '../../../src/tunnel/fixtures/tunnels.ts';
 import { endBrokers, launchBroker, makeFolder, until, type LaunchedBroker } from '../../support/broker-process.ts';
-import { createClientLedger, runClient, whatIsBroken } from '../../support/faults/client-ledger.ts';
+import { createClientLedger, runClients, whatIsBroken } from '../../support/faults/client-ledger.ts';
 import { A_VAST_GPU, expectEachTagOnce, livingAt, openQuickVast, vastSettings } from '../../support/faults/quick-vast.ts';
 import { describePart } from '../../support/parts.ts';
 import { end, sessionOf, type WireSession } from '../../support/wire-session.ts';
@@ -28,18 +28,16 @@ describePart('strace', 'a broker whose disk fails under its database', () => {
       const ledger = createClientLedger();
       const leaving = new AbortController();
       let broker = await launchBroker(settings);
-      const clients = [0, 1, 2].map((index) =>
-        runClient({
-          name: `client-${index}`,
-          api: () => broker.api,
-          ledger,
-          random: seededRandom(SEED + index + 1),
-          body: A_VAST_GPU,
-          most: 2,
-          paceMs: 60,
-          signal: leaving.signal,
-        }),
-      );
+      const clients = runClients({
+        count: 3,
+        seed: SEED,
+        api: () => broker.api,
+        ledger,
+        body: A_VAST_GPU,
+        most: 2,
+        paceMs: 60,
+        signal: leaving.signal,
+      });
 
       for (let failures = 0; failures < FAILURES; failures += 1) {
         await broker.listening();

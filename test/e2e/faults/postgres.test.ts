@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { VastEmulator } from '../../../providers/vastai/emulator.ts';
 import { seededRandom } from '../../../src/core/random.ts';
 import { endBrokers, startBroker, until, type BrokerProcess } from '../../support/broker-process.ts';
-import { createClientLedger, runClient, whatIsBroken } from '../../support/faults/client-ledger.ts';
+import { createClientLedger, runClients, whatIsBroken } from '../../support/faults/client-ledger.ts';
 import { startHalfOpenRelay } from '../../support/faults/half-open-relay.ts';
 import { makeMortalPostgres, type MortalPostgres } from '../../support/faults/mortal-postgres.ts';
 import {
@@ -48,18 +48,15 @@ describe('two brokers whose PostgreSQL is killed again and again', () => {
       const brokers = await startTwoBrokers(postgres.url, vastSettings(market));
       const ledger = createClientLedger();
       const leaving = new AbortController();
-      const clients = Array.from({ length: CLIENTS }, (_, index) => {
-        const own = seededRandom(SEED + index + 1);
-        return runClient({
-          name: `client-${index}`,
-          api: () => brokers[own.next() < 0.5 ? 0 : 1].api,
-          ledger,
-          random: own,
-          body: A_VAST_GPU,
-          most: 3,
-          paceMs: 100,
-          signal: leaving.signal,
-        });
+      const clients = runClients({
+        count: CLIENTS,
+        seed: SEED,
+        api: (random) => brokers[random.next() < 0.5 ? 0 : 1].api,
+        ledger,
+        body: A_VAST_GPU,
+        most: 3,
+        paceMs: 100,
+        signal: leaving.signal,
       });
 
       for (let kills = 0; kills < KILLS; kills += 1) {

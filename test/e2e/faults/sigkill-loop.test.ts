@@ -3,7 +3,7 @@ import { afterEach, expect, it } from 'vitest';
 import { seededRandom } from '../../../src/core/random.ts';
 import { freePort } from '../../../src/tunnel/fixtures/tunnels.ts';
 import { endBrokers, launchBroker, makeFolder, startBroker, until, type LaunchedBroker } from '../../support/broker-process.ts';
-import { createClientLedger, runClient, whatIsBroken } from '../../support/faults/client-ledger.ts';
+import { createClientLedger, runClients, whatIsBroken } from '../../support/faults/client-ledger.ts';
 import { fastTime } from '../../support/faults/fast-time.ts';
 import {
   A_VAST_GPU,
@@ -41,18 +41,16 @@ describePart('faketime', 'a broker that is killed at any moment, again and again
       const ledger = createClientLedger();
       const leaving = new AbortController();
       let broker: LaunchedBroker = await launchBroker(settings);
-      const clients = Array.from({ length: CLIENTS }, (_, index) =>
-        runClient({
-          name: `client-${index}`,
-          api: () => broker.api,
-          ledger,
-          random: seededRandom(SEED + index + 1),
-          body: A_VAST_GPU,
-          most: 3,
-          paceMs: 120,
-          signal: leaving.signal,
-        }),
-      );
+      const clients = runClients({
+        count: CLIENTS,
+        seed: SEED,
+        api: () => broker.api,
+        ledger,
+        body: A_VAST_GPU,
+        most: 3,
+        paceMs: 120,
+        signal: leaving.signal,
+      });
 
       for (let kills = 0; kills < KILLS; kills += 1) {
         if (kills > 0) broker = await launchBroker(settings);

@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Random } from '../../../src/core/random.ts';
+import { seededRandom, type Random } from '../../../src/core/random.ts';
 import type { Answer, BrokerProcess } from '../broker-process.ts';
 import type { Created, WireSession } from '../wire-session.ts';
 
@@ -34,7 +34,7 @@ type Api = BrokerProcess['api'];
 interface ClientDeps {
   readonly name: string;
   /** Another broker each time, where there are several. */
-  readonly api: () => Api;
+  readonly api: (random: Pick<Random, 'next'>) => Api;
   readonly ledger: ClientLedger;
   readonly random: Pick<Random, 'next'>;
   readonly body: Readonly<Record<string, unknown>>;
@@ -48,8 +48,19 @@ interface ClientDeps {
 /** Refusals that a healthy broker may give: come again. */
 const COME_AGAIN = new Set([409, 429, 503, 507]);
 
+/** So many clients with chances of their own; each resolves when it has left. */
+export function runClients({
+  count,
+  seed,
+  ...same
+}: Omit<ClientDeps, 'name' | 'random'> & { readonly count: number; readonly seed: number }): Promise<void>[] {
+  return Array.from({ length: count }, (_, index) =>
+    runClient({ ...same, name: `client-${index}`, random: seededRandom(seed + index + 1) }),
+  );
+}
+
 /** Asks for sessions, looks at them, extends and ends them until it is told to leave; repeats what nobody answered. Never throws for an answer. */
-export async function runClient(deps: ClientDeps): Promise<void> {
+async function runClient(deps: ClientDeps): Promise<void> {
   const { name, ledger, random, body, most, paceMs, signal } = deps;
   const mine: Promised[] = [];
   let ordered = 0;
@@ -129,7 +140,7 @@ export async function runClient(deps: ClientDeps): Promise<void> {
   ): Promise<Answer<Body> | undefined> {
     while (!signal.aborted) {
       try {
-        const answer = await deps.api()<Body>(method, path, payload, headers);
+        const answer = await deps.api(random)<Body>(method, path, payload, headers);
         ledger.answered += 1;
         return answer;
       } catch {
