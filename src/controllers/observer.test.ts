@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { expect, it } from 'vitest';
 import { describeWorld, type World } from '../../test/support/world.ts';
 import { HOUR_MS } from '../core/duration.ts';
@@ -5,6 +6,7 @@ import { instanceId, providerId } from '../provider/ids.ts';
 
 const MEMORY = providerId('memory');
 const NEVER = new AbortController().signal;
+setMaxListeners(0, NEVER); // as the driver's, which every call listens to
 const list = (world: World, notBeforeMonotonicMs = world.clock.monotonicMs(), signal = NEVER) =>
   world.replica.observer.list(MEMORY, { notBeforeMonotonicMs, signal });
 

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { PortRange } from '../../src/config/port-range.ts';
 import { createAccountSpendController, type AccountSpendController } from '../../src/controllers/account-spend.ts';
 import { createCostMeteringController } from '../../src/controllers/cost-metering.ts';
@@ -441,3 +442,4 @@ export async function createReplica(deps: ReplicaDeps): Promise<Replica> {
 }
 
 const NEVER = new AbortController().signal;
+setMaxListeners(0, NEVER); // as the driver's, which every call listens to
