@@ -16,6 +16,15 @@ describe('readGpus', () => {
     });
   });
 
+  it('reads what a real H200 answered, which is as it is sold, and no H100', () => {
+    const reading = readGpus(answer('NVIDIA H200, 143771, 580.159.04'));
+    const gpus = reading.kind === 'read' ? reading.gpus : [];
+
+    expect(gpus).toEqual([{ name: 'NVIDIA H200', vramMib: 143_771, driver: '580.159.04' }]);
+    expect(compareGpus(gpus, { count: 1, type: 'H200', vramMib: 143_360, cudaVersion: 13 })).toEqual({ kind: 'as_sold' });
+    expect(compareGpus(gpus, { count: 1, type: 'H100 SXM', vramMib: 81_559 })).toMatchObject({ kind: 'mismatch' });
+  });
+
   it.each([
     ['an empty answer', answer('')],
     ['one odd line among good ones', answer('NVIDIA A100, 40960, 550.1\nrm -rf /')],
