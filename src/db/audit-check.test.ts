@@ -98,7 +98,7 @@ describe('the check of the audit log', () => {
     expect((await check(rows, { noted })).faults).toEqual([]);
 
     expect((await check(rows.toSpliced(2, 1), { noted })).faults).toMatchObject([
-      { chain: INSTALLATION_CHAIN, what: expect.stringContaining('its end was removed, or rewritten') },
+      { chain: INSTALLATION_CHAIN, what: expect.stringContaining('its end was removed or rewritten') },
     ]);
   });
 });

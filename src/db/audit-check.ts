@@ -125,8 +125,12 @@ export async function checkAudit(
 
   if (first) for (const what of beginningFaults(first, prunings)) blame({ chain: INSTALLATION_CHAIN, seq: first.seq, what });
   else if (count > 0) blame({ chain: INSTALLATION_CHAIN, what: 'all of it is missing, but there are chains of sessions' });
+  if (prunings.some((pruning) => pruning.through_hash === noted)) isNotedSeen = true;
   if (!isNotedSeen)
-    blame({ chain: INSTALLATION_CHAIN, what: `it has no row with the hash ${noted}: its end was removed, or rewritten` });
+    blame({
+      chain: INSTALLATION_CHAIN,
+      what: `it has no row with the hash ${noted}: its end was removed or rewritten, or that row was past its retention`,
+    });
   const prunedBefore = Math.max(...prunings.map(({ before }) => before));
   for (const [chain, heads] of seals) {
     const last = heads.at(-1);

@@ -7,6 +7,7 @@ import { auditRows, checkAudit, type AuditVerdict } from '../db/audit-check.ts';
 import { openReadOnly, type ReadOnlyStore } from '../db/read-only-store.ts';
 import { providerModules } from '../../providers/index.ts';
 
+const HASH = /^[0-9a-f]{64}$/;
 const EXIT_CONFIG = 78;
 const EXIT_FAILURE = 1;
 
@@ -28,8 +29,12 @@ export async function verifyAudit({ session, head, ...terminal }: VerifyRequest)
     terminal.complain(`--session "${session}": must be the id of a session, such as GET /api/v1/sessions lists them`);
     return EXIT_CONFIG;
   }
+  if (head !== undefined && !HASH.test(head)) {
+    terminal.complain(`--head "${head}": must be a hash of 64 hexadecimal digits, as the controller audit.seal shows it`);
+    return EXIT_CONFIG;
+  }
   return withDatabase('audit verify', terminal, async (store) => {
-    const question = { ...(session && { chain: session }), ...(head && { noted: head }) };
+    const question = { ...(session !== undefined && { chain: session }), ...(head !== undefined && { noted: head }) };
     const verdict = await checkAudit(auditRows(store, session), question);
     return tell(verdict, { session, ...terminal });
   });
@@ -41,6 +46,10 @@ function tell({ chains, rows, faults }: AuditVerdict, { session, say, complain }
     complain(`BROKEN: chain ${chain}${seq === undefined ? '' : `, row ${seq}`}: ${what}`);
   if (faults.length > 0) {
     complain(`${counted}, ${faults.length} broken`);
+    return EXIT_FAILURE;
+  }
+  if (rows === 0) {
+    complain('the audit log is empty: no broker that keeps one has started on this database, or its rows were removed');
     return EXIT_FAILURE;
   }
   if (session !== undefined && chains < 2) {

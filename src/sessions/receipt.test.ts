@@ -112,6 +112,13 @@ describe('the receipt of a session', () => {
     );
   });
 
+  it('REL-B15: tells that an id was seen as somebody else’s', () => {
+    const story = storyAt('verifying').wait(MINUTE_MS);
+    story.tell(seen(anInstance('running', { tag: 'berth-other-00000000000000000000000009-1' }), 'get'));
+
+    expect(told(story).attempts[0]?.looks.at(-1)).toMatchObject({ by: 'get', saw: 'another' });
+  });
+
   it('says when its chain is broken, and when it begins late', () => {
     const rows = chainOf(storyAt('gone'));
     const edited = rows.map((row, index) => (index === 2 ? { ...row, kind: 'attempt.refused' } : row));

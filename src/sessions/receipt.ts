@@ -15,6 +15,7 @@ const Told = z.object({
   instance_id: z.string().nullish(),
   instance_state: z.string().optional(),
   by: z.string().optional(),
+  saw: z.string().optional(),
   answer: z.string().optional(),
   error_kind: z.string().optional(),
   kind: z.string().optional(),
@@ -40,7 +41,7 @@ export interface ReceiptLook {
   readonly at: EpochMs;
   /** `get` or `list`. */
   readonly by: string;
-  /** `nothing`, or the state of the instance that was there. */
+  /** `nothing`, `another`'s instance, or the state of the one that was there. */
   readonly saw: string;
 }
 
@@ -184,7 +185,7 @@ function createStory() {
         attempt.destroys.push({ askedAt: told.asked_at, answeredAt: at, answer: 'failed', error: told.error_kind });
         return;
       case 'instance.missing':
-        attempt.looks.push({ at, by: told.by ?? '', saw: 'nothing' });
+        attempt.looks.push({ at, by: told.by ?? '', saw: told.saw ?? 'nothing' });
         lastEvidence = 'after an answered destroy the provider did not know it by its id';
         return;
       case 'instance.seen':

@@ -51,6 +51,14 @@ describe('a destroy receipt and the log that it is made of', () => {
         stdout: expect.stringMatching(/all whole\n$/),
       });
 
+      // an unset variable of a script must not pass for a check
+      expect(await berth(broker, 'verify', '--head', '')).toMatchObject({
+        code: 78,
+        stderr: expect.stringContaining('--head'),
+      });
+      // a hash of a session's chain is none of the installation's
+      expect(await berth(broker, 'verify', '--head', receipt.audit.head)).toMatchObject({ code: 1 });
+
       const copy = join(broker.folder, 'audit.jsonl');
       expect(await berth(broker, 'export', copy)).toMatchObject({ code: 0 });
       const exported = readFileSync(copy, 'utf8')

@@ -11,7 +11,9 @@ const Look = z
   .object({
     at: time,
     by: z.string().describe('get: asked by its id; list: looked for in a complete, credible list.'),
-    saw: z.string().describe('nothing, or the state of the instance that was there.'),
+    saw: z
+      .string()
+      .describe('nothing, another (the id is an instance of others by now), or the state of the instance that was there.'),
   })
   .meta({ id: 'ReceiptLook', description: 'A look at the provider that counted for or against absence.' });
 
