@@ -61,7 +61,7 @@ async function judge(rows, worlds, seconds) {
   const wanted = Math.max(1, Math.floor(worlds / ONCE_IN_WORLDS));
   const rare = expected[0].filter((name) => (counts.get(name) ?? 0) < wanted);
   if (rare.length > 0) console.log(`fewer than ${wanted} times: ${rare.join(', ')}${wish.gate ? ': the run is VOID' : ''}`);
-  const isTooOften = closedWhileAlive > Math.ceil(sessions / SESSIONS_A_FALSE_END);
+  const isTooOften = closedWhileAlive > Math.max(1, Math.floor(sessions / SESSIONS_A_FALSE_END));
   if (isTooOften) console.log(`FAILED: more than one in ${SESSIONS_A_FALSE_END} sessions was believed gone while alive`);
   if (failed.length > 0) console.log(`${failed.length} FAILED: ${failed.map((row) => row.seed ?? '?').join(', ')}`);
   for (const { seed } of failed.filter((row) => row.seed !== undefined).slice(0, MOST_SHRUNK)) {

@@ -1,9 +1,12 @@
 import { expect, it } from 'vitest';
+import { mapped } from '../../test/support/memory-store.ts';
 import { describeEachDatabase } from '../../test/support/stores.ts';
 import { aWorld, describeWorld } from '../../test/support/world.ts';
 import { aTag } from '../../test/support/provider-calls.ts';
 import { MINUTE_MS } from '../core/duration.ts';
 import type { SessionId } from '../core/ids.ts';
+import type { Call } from '../db/statement.ts';
+import { StoreError } from '../db/store-error.ts';
 import { offerId } from '../provider/ids.ts';
 
 const GRACE_MS = 15 * MINUTE_MS;
@@ -184,5 +187,28 @@ describeEachDatabase('orphans by two replicas', (create) => {
     expect(world.account().living()).toEqual([]);
     world.replica.life.end();
     second.life.end();
+  });
+});
+
+describeEachDatabase('an orphan whose broker cannot write its audit log', (create) => {
+  it('is destroyed all the same', async () => {
+    const store = await (await create()).open();
+    const refuse = (call: Call): Call => {
+      if (call.definition.name === 'audit.insert-if-new') throw new StoreError(call.definition.name, new Error('refused'));
+      return call;
+    };
+    const world = await aWorld({
+      store: { ...store, write: (body, isolation) => store.write(() => mapped(body(), refuse), isolation) },
+      settings: { orphanGraceMs: 0 },
+    });
+    world.account().plant({ tag: aTag(99) });
+
+    await world.pass('instance.orphans');
+    await world.clock.advance(1_000);
+    await world.pass('instance.orphans');
+
+    expect(world.account().living()).toHaveLength(0);
+    expect(world.log.messages('error')).toContain('orphan could not be told to the audit log');
+    world.replica.life.end();
   });
 });

@@ -261,13 +261,17 @@ async function endStray(
   }
 }
 
-/** It has no session's chain. */
+/** In the installation's chain, since it has no session's. A log that cannot be written keeps no orphan alive. */
 async function tell(
-  { audit }: OrphansDeps,
+  { audit, log }: OrphansDeps,
   at: EpochMs,
   kind: string,
   { provider, instanceId, tag }: Pick<Stray, 'provider' | 'instanceId' | 'tag'>,
   data: AuditData = {},
 ): Promise<void> {
-  await audit.append(at, [{ actor: 'broker', kind, data: { provider, instance_id: instanceId, tag, ...data } }]);
+  try {
+    await audit.append(at, [{ actor: 'broker', kind, data: { provider, instance_id: instanceId, tag, ...data } }]);
+  } catch (error) {
+    log.error({ provider, instanceId, tag, kind, error: describeError(error) }, 'orphan could not be told to the audit log');
+  }
 }

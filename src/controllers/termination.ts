@@ -5,7 +5,7 @@ import type { Log } from '../core/log.ts';
 import type { Attempt } from '../db/tables.ts';
 import type { ProviderId } from '../provider/ids.ts';
 import { ProviderError } from '../provider/provider-error.ts';
-import type { CallOptions, Provider } from '../provider/provider.ts';
+import type { Provider } from '../provider/provider.ts';
 import type { Fact } from '../sessions/fact.ts';
 import type { SessionRepository } from '../sessions/session-repository.ts';
 import type { SessionWriter } from '../sessions/session-writer.ts';
@@ -114,7 +114,7 @@ async function destroy(deps: TerminationDeps, attempt: Attempt, signal: AbortSig
   if (instanceId === null) return postpone(deps, attempt, 'no instance is known');
 
   const lookedMs = clock.monotonicMs();
-  const there = await identify(deps, provider, attempt, { ...call(), session: signal });
+  const there = await identify(deps, provider, attempt, signal);
   if (signal.aborted) return;
   const askedAt = clock.now();
   let result: 'destroying' | 'gone';
@@ -187,31 +187,31 @@ async function identify(
   deps: TerminationDeps,
   provider: Provider,
   attempt: Attempt,
-  { session, ...call }: CallOptions & { readonly session: AbortSignal },
+  signal: AbortSignal,
 ): Promise<'ours' | 'absent' | 'others' | 'unknown'> {
-  const there = await lookById(deps, provider, attempt, call);
+  const there = await lookById(deps, provider, attempt, signal);
   if ((there !== 'absent' && there !== 'unknown') || provider.capabilities.reusesIds !== true) return there;
   try {
     const notBeforeMonotonicMs = deps.clock.monotonicMs();
-    const { instances } = await deps.observer.list(provider.id, { notBeforeMonotonicMs, signal: session });
+    const { instances } = await deps.observer.list(provider.id, { notBeforeMonotonicMs, signal });
     return instanceOf(attempt, instances)?.id === attempt.instanceId ? 'ours' : there;
   } catch (error) {
-    if (!session.aborted && !(error instanceof ProviderError)) throw error;
+    if (!signal.aborted && !(error instanceof ProviderError)) throw error;
     return there;
   }
 }
 
 async function lookById(
-  { log, clock }: TerminationDeps,
+  { log, clock, settings }: TerminationDeps,
   provider: Provider,
   attempt: Attempt,
-  call: CallOptions,
+  signal: AbortSignal,
 ): Promise<'ours' | 'absent' | 'others' | 'unknown'> {
   const { sessionId, instanceId, lastSeenAt } = attempt;
   if (attempt.destroyTries === 0 && lastSeenAt !== null && clock.now() - lastSeenAt < IDENTITY_FRESH_MS) return 'ours';
   if (instanceId === null) return 'unknown';
   try {
-    const instance = await provider.getInstance(instanceId, call);
+    const instance = await provider.getInstance(instanceId, { signal: clock.timeoutSignal(settings.callTimeoutMs, signal) });
     if (instance === undefined) return 'absent';
     return whoseIs(attempt, instance) === 'ours' ? 'ours' : 'others';
   } catch (error) {

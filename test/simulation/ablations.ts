@@ -20,7 +20,7 @@ export const ABLATIONS: readonly Ablation[] = [
   {
     rule: 'R1',
     without: 'the attempt is written with the answer to its create, not before the call',
-    apply: (deps) => ({ ...deps, remade: { ...deps.remade, sessions: withLateIntents } }),
+    apply: (deps) => withSessions(deps, withLateIntents),
   },
   {
     rule: 'R6',
@@ -87,7 +87,7 @@ export const ABLATIONS: readonly Ablation[] = [
   {
     rule: 'R11 (compare-and-set)',
     without: 'who writes last wins',
-    apply: (deps) => ({ ...deps, remade: { ...deps.remade, sessions: lastWriterWins } }),
+    apply: (deps) => withSessions(deps, lastWriterWins),
   },
   {
     rule: 'R11 (deadline)',
@@ -95,6 +95,12 @@ export const ABLATIONS: readonly Ablation[] = [
     apply: (deps) => ({ ...deps, remade: { ...deps.remade, decorate: withoutFence } }),
   },
 ];
+
+/** Under whatever the world has put before the repository. */
+function withSessions(deps: ReplicaDeps, change: (made: SessionRepository) => SessionRepository): ReplicaDeps {
+  const { sessions = (made: SessionRepository) => made } = deps.remade ?? {};
+  return { ...deps, remade: { ...deps.remade, sessions: (made) => sessions(change(made)) } };
+}
 
 /** What is written late dies with the process; until then it shows it to itself. */
 function withLateIntents(made: SessionRepository): SessionRepository {

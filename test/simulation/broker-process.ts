@@ -6,6 +6,7 @@ import type { Store } from '../../src/db/store.ts';
 import { aroundEveryCall } from '../../src/provider/decorators/around.ts';
 import type { Provider } from '../../src/provider/provider.ts';
 import type { FactKind } from '../../src/sessions/fact.ts';
+import type { SessionRepository } from '../../src/sessions/session-repository.ts';
 import { createLife, type Life } from '../support/mortal.ts';
 import { createReplica, type Replica, type ReplicaDeps } from '../support/replica.ts';
 import type { Fate } from './faults.ts';
@@ -128,6 +129,18 @@ export function createBrokerProcess(deps: ProcessDeps): BrokerProcess {
     };
   }
 
+  /** Between the row and what is made of it another broker may write. The time passes outside the database, which answers others meanwhile. */
+  function slowRows(made: SessionRepository): SessionRepository {
+    return {
+      ...made,
+      async find(id) {
+        const record = await made.find(id);
+        if (fate.strikes('database.slow')) await clock.sleep(fate.dice.between(0.05, 3) * SECOND_MS);
+        return record;
+      },
+    };
+  }
+
   /** Resolves when it works, or has died on the way. */
   async function start(): Promise<void> {
     const death = new Promise<void>((resolve) => (toldOfDeath = resolve));
@@ -159,6 +172,7 @@ export function createBrokerProcess(deps: ProcessDeps): BrokerProcess {
       },
       realSsh: false,
       remade: {
+        ...(deps.settings.sharedSqlite ? { sessions: slowRows } : {}),
         writer: (made) => ({
           async apply(session, fact, beside) {
             const applied = await made.apply(session, fact, beside);

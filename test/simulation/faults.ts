@@ -50,6 +50,10 @@ export const FAULTS = {
   'database.busy': [0.05, 'a write loses against another (REL-D6)'],
   'database.full': [0.03, 'a write finds the disk full (REL-E3)'],
   'database.unsure': [0.03, 'a commit is not answered (REL-E8)'],
+  'database.slow': [
+    0.3,
+    'of several brokers, one hears of a row up to 3 s after it was so: who writes by it has lost a race (REL-D1, REL-D3)',
+  ],
   'clock.jumps': [0.1, 'the wall clock of one machine jumps up to two hours (REL-F1, REL-F2)'],
 } as const satisfies Record<string, readonly [most: number, what: string]>;
 
