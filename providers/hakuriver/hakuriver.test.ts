@@ -5,7 +5,7 @@ import { seededRandom } from '../../src/core/random.ts';
 import type { CreateRequest } from '../../src/provider/provider.ts';
 import { FakeClock } from '../../test/support/fake-clock.ts';
 import { recordingLog } from '../../test/support/log.ts';
-import { aCreateRequest, uncancelled } from '../../test/support/provider-calls.ts';
+import { aCreateRequest, byMonotonic, uncancelled } from '../../test/support/provider-calls.ts';
 import { ACTIVE, KILL_TAKEN, NODE, NO_SUCH_ROUTE, STATUS, SUBMITTED, TASK } from './fixtures/bodies.ts';
 import { KEYS, makeWorld, noMachines, rowsOf, TAG, type HakuWorld, type Reply } from './fixtures/scripted-host.ts';
 import { hakuriver } from './index.ts';
@@ -87,7 +87,7 @@ describe('a create', () => {
     const world = await aWorld({ ...rowsOf(), 'POST /submit': withPort });
     await world.clock.advance(10);
 
-    await expect(create(world, { notAfterMonotonicMs: 5 })).rejects.toMatchObject({ kind: 'unavailable' });
+    await expect(create(world, { notAfter: byMonotonic(5) })).rejects.toMatchObject({ kind: 'unavailable' });
     expect(world.host.routesAsked()).not.toContain('POST /submit');
   });
 

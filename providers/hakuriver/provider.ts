@@ -2,6 +2,7 @@ import type { Clock } from '../../src/core/clock.ts';
 import { SECOND_MS } from '../../src/core/duration.ts';
 import { describeError } from '../../src/core/errors.ts';
 import type { Log } from '../../src/core/log.ts';
+import { isPast } from '../../src/core/moment.ts';
 import type { MicroUsd } from '../../src/core/money.ts';
 import type { Capabilities } from '../../src/provider/capabilities.ts';
 import type { Instance } from '../../src/provider/instance.ts';
@@ -135,7 +136,7 @@ export function createHakuProvider({ client, settings, clock, log }: HakuProvide
           ...call,
           beforeSending() {
             sentMs = clock.monotonicMs();
-            if (sentMs <= request.notAfterMonotonicMs) return;
+            if (!isPast(request.notAfter, clock)) return;
             throw failure({ operation: 'CreateInstance', kind: 'unavailable', why: 'not sent, its deadline had passed' });
           },
         });

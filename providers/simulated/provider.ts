@@ -1,4 +1,5 @@
 import { SECOND_MS } from '../../src/core/duration.ts';
+import { isPast } from '../../src/core/moment.ts';
 import type { MicroUsd } from '../../src/core/money.ts';
 import type { Capabilities } from '../../src/provider/capabilities.ts';
 import { createFailure } from '../../src/provider/failure.ts';
@@ -171,7 +172,7 @@ export async function createSimulatedProvider(environment: Environment, deps: Si
 
     async createInstance(request, options) {
       begin('CreateInstance', options);
-      if (clock.monotonicMs() > request.notAfterMonotonicMs) {
+      if (isPast(request.notAfter, clock)) {
         throw failure({
           operation: 'CreateInstance',
           kind: 'unavailable',

@@ -22,6 +22,7 @@ import {
   aConnection,
   kindOf,
 } from './fixtures/a-market.ts';
+import { byMonotonic } from '../../test/support/provider-calls.ts';
 
 afterEach(cleanUp);
 
@@ -203,7 +204,7 @@ describe('an instance of the simulated market', () => {
   it('RULE-R11: sends nothing past the fence', async () => {
     const { provider } = await aMarket();
 
-    const late = await aRequest(provider, { notAfterMonotonicMs: systemClock.monotonicMs() - 1 });
+    const late = await aRequest(provider, { notAfter: byMonotonic(systemClock.monotonicMs() - 1) });
 
     expect(await kindOf(provider.createInstance(late, options))).toBe('unavailable');
     expect(await provider.listInstances(options)).toEqual([]);

@@ -1,7 +1,7 @@
 import nock from 'nock';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FakeClock } from '../../test/support/fake-clock.ts';
-import { aTag, uncancelled } from '../../test/support/provider-calls.ts';
+import { aTag, byMonotonic, uncancelled } from '../../test/support/provider-calls.ts';
 import type { CreateRequest } from '../../src/provider/provider.ts';
 import {
   aForwardedOffer,
@@ -298,7 +298,7 @@ describe('tensordock: the answer to a create', () => {
   it('RULE-R11: is not asked for when its deadline passed while it waited its turn', async () => {
     const { provider, clock } = await aProvider();
 
-    const late = aRequest({ notAfterMonotonicMs: clock.monotonicMs() - 1 });
+    const late = aRequest({ notAfter: byMonotonic(clock.monotonicMs() - 1) });
 
     expect(await failureOf(provider.createInstance(late, uncancelled))).toMatchObject({ kind: 'unavailable' });
   });

@@ -1,6 +1,7 @@
 import type { Clock } from '../../src/core/clock.ts';
 import { MINUTE_MS, SECOND_MS } from '../../src/core/duration.ts';
 import type { Log } from '../../src/core/log.ts';
+import { isPast } from '../../src/core/moment.ts';
 import type { Random } from '../../src/core/random.ts';
 import type { Capabilities } from '../../src/provider/capabilities.ts';
 import { isLoopbackUrl } from '../../src/provider/http-client.ts';
@@ -144,7 +145,7 @@ export function createTensorDockProvider({ client, settings, clock, random, log 
         operation: 'CreateInstance',
         signal: options.signal,
         beforeSending: () => {
-          if (clock.monotonicMs() <= request.notAfterMonotonicMs) return;
+          if (!isPast(request.notAfter, clock)) return;
           throw failure({ operation: 'CreateInstance', kind: 'unavailable', why: 'not sent, its deadline had passed' });
         },
       });

@@ -1,7 +1,7 @@
 import nock from 'nock';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FakeClock } from '../../test/support/fake-clock.ts';
-import { aTag, uncancelled } from '../../test/support/provider-calls.ts';
+import { aTag, byMonotonic, uncancelled } from '../../test/support/provider-calls.ts';
 import type { CreateRequest } from '../../src/provider/provider.ts';
 import { badGateway, badKey, moved, noSuchInstance, retired, tooFrequent } from './fixtures/bodies.ts';
 import {
@@ -269,7 +269,7 @@ describe('vastai: create', () => {
     await failureOf(provider.createInstance(aRequest(), uncancelled));
 
     const late = failureOf(
-      provider.createInstance(aRequest({ notAfterMonotonicMs: clock.monotonicMs() + 2_000 }), uncancelled),
+      provider.createInstance(aRequest({ notAfter: byMonotonic(clock.monotonicMs() + 2_000) }), uncancelled),
     );
     await clock.advance(6_000);
 

@@ -2,6 +2,7 @@ import type { Clock, EpochMs } from '../../src/core/clock.ts';
 import { SECOND_MS } from '../../src/core/duration.ts';
 import { createBreather, gently } from '../../src/core/gently.ts';
 import type { Log } from '../../src/core/log.ts';
+import { isPast } from '../../src/core/moment.ts';
 import { fromUsd, type MicroUsd } from '../../src/core/money.ts';
 import type { Capabilities } from '../../src/provider/capabilities.ts';
 import { isLoopbackUrl, type HttpAnswer } from '../../src/provider/http-client.ts';
@@ -275,7 +276,7 @@ export function createVastProvider({ client, settings, clock, log }: VastProvide
         operation: 'CreateInstance',
         signal: options.signal,
         beforeSending: () => {
-          if (clock.monotonicMs() <= request.notAfterMonotonicMs) return;
+          if (!isPast(request.notAfter, clock)) return;
           throw failure({ operation: 'CreateInstance', kind: 'unavailable', why: 'not sent, its deadline had passed' });
         },
       });

@@ -1,5 +1,6 @@
 import type { Clock } from '../core/clock.ts';
 import type { SessionId } from '../core/ids.ts';
+import { msSince } from '../core/moment.ts';
 import type { Attempt } from '../db/tables.ts';
 import type { Instance } from '../provider/instance.ts';
 import { isTwin, whoseIs } from '../sessions/sights.ts';
@@ -13,7 +14,7 @@ export async function applyListing(
   writer: SessionWriter,
   attempt: Looked,
   listing: Listing,
-  clock: Pick<Clock, 'monotonicMs'>,
+  clock: Pick<Clock, 'monotonicMs' | 'machineNow'>,
 ): Promise<'seen' | 'missing' | 'nothing'> {
   const instance = instanceOf(attempt, listing.instances);
   const sessionId: SessionId = attempt.sessionId;
@@ -22,7 +23,7 @@ export async function applyListing(
     return 'seen';
   }
   if (listing.suspect) return 'nothing';
-  const askedMsAgo = clock.monotonicMs() - listing.startedMonotonicMs;
+  const askedMsAgo = msSince(listing.began, clock);
   await writer.apply(sessionId, { kind: 'missing', ordinal: attempt.ordinal, by: 'list', askedMsAgo });
   return 'missing';
 }

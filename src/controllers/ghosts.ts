@@ -2,6 +2,7 @@ import type { Clock } from '../core/clock.ts';
 import { SECOND_MS } from '../core/duration.ts';
 import { describeError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
+import { momentOf, msSince } from '../core/moment.ts';
 import type { Attempt } from '../db/tables.ts';
 import type { ProviderId } from '../provider/ids.ts';
 import { ProviderError } from '../provider/provider-error.ts';
@@ -127,13 +128,13 @@ async function askById(
   const { sessionId, ordinal, instanceId } = attempt;
   if (signal.aborted || instanceId === null) return;
   const call = { signal: clock.timeoutSignal(settings.callTimeoutMs, signal) };
-  const [askedAt, askedMs] = [clock.now(), clock.monotonicMs()];
+  const [askedAt, asked] = [clock.now(), momentOf(clock)];
   const instance = await provider.getInstance(instanceId, call);
   await writer.apply(
     sessionId,
     instance
       ? { kind: 'seen', ordinal, by: 'get', instance, askedAt }
-      : { kind: 'missing', ordinal, by: 'get', askedMsAgo: clock.monotonicMs() - askedMs },
+      : { kind: 'missing', ordinal, by: 'get', askedMsAgo: msSince(asked, clock) },
   );
   if (!instance) await applyListing(writer, attempt, listing, clock);
 }

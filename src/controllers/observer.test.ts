@@ -3,6 +3,7 @@ import { expect, it } from 'vitest';
 import { describeWorld, type World } from '../../test/support/world.ts';
 import { HOUR_MS } from '../core/duration.ts';
 import { instanceId, providerId } from '../provider/ids.ts';
+import type { Listing } from './observer.ts';
 
 const MEMORY = providerId('memory');
 const NEVER = new AbortController().signal;
@@ -24,7 +25,7 @@ describeWorld('observer', (make) => {
     const first = list(world);
     first.catch(() => undefined);
     await world.clock.advance(100);
-    const later: Promise<{ startedMonotonicMs: number }>[] = [];
+    const later: Promise<Listing>[] = [];
     for (let count = 0; count < 20; count += 1) {
       later.push(list(world));
       await world.clock.advance(10);
@@ -36,7 +37,7 @@ describeWorld('observer', (make) => {
     const listings = await Promise.all(later);
     expect(world.account().calls('ListAllInstances')).toBe(2);
     expect(new Set(listings).size).toBe(1);
-    expect(listings[0]?.startedMonotonicMs).toBeGreaterThan(290);
+    expect(listings[0]?.began.monotonicMs).toBeGreaterThan(290);
   });
 
   it('never answers with a list that began too early', async () => {
@@ -44,8 +45,8 @@ describeWorld('observer', (make) => {
     const early = await list(world);
     await world.clock.advance(1);
 
-    expect(await list(world, early.startedMonotonicMs)).toBe(early);
-    expect((await list(world)).startedMonotonicMs).toBe(1);
+    expect(await list(world, early.began.monotonicMs)).toBe(early);
+    expect((await list(world)).began.monotonicMs).toBe(1);
   });
 
   it('one caller that gives up does not take the answer from the others', async () => {

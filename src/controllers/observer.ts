@@ -1,6 +1,7 @@
 import type { Clock, EpochMs } from '../core/clock.ts';
 import { HOUR_MS } from '../core/duration.ts';
 import { describeError } from '../core/errors.ts';
+import { momentOf, type Moment } from '../core/moment.ts';
 import { plainLine } from '../core/text.ts';
 import type { Attempt, Observation } from '../db/tables.ts';
 import type { InstanceId, ProviderId } from '../provider/ids.ts';
@@ -12,8 +13,8 @@ import type { Log } from '../core/log.ts';
 /** A complete answer to "what is there", and whether it may be believed in what it lacks. */
 export interface Listing {
   readonly provider: ProviderId;
-  /** Before this moment of the monotonic clock nothing of it was asked. */
-  readonly startedMonotonicMs: number;
+  /** Before this moment nothing of it was asked. */
+  readonly began: Moment;
   readonly startedAt: EpochMs;
   readonly instances: readonly Instance[];
   /** It lacks an instance that is held to be alive, or all that is not ours at once: it proves no absence (RULE-R7). */
@@ -59,7 +60,7 @@ interface Strangers {
 }
 
 interface UnderWay {
-  readonly startedMonotonicMs: number;
+  readonly began: Moment;
   readonly listing: Promise<Listing>;
   /** Begins when this one has ended, for all who need a later one: at most one list call a provider is ever on its way. */
   next?: Promise<Listing>;
@@ -71,7 +72,7 @@ export function createObserver(deps: ObserverDeps): Observer {
   const strangers = new Map<ProviderId, Strangers>();
   const underWay = new Map<ProviderId, UnderWay>();
 
-  async function ask(provider: Provider, startedMonotonicMs: number): Promise<Listing> {
+  async function ask(provider: Provider, began: Moment): Promise<Listing> {
     const startedAt = clock.now();
     const { id } = provider;
     let instances;
@@ -84,27 +85,28 @@ export function createObserver(deps: ObserverDeps): Observer {
       throw error;
     }
     const lacking = await lackingOf(provider, instances, startedAt);
-    const isBlind = lacksAllStrangers(id, instances, startedMonotonicMs);
+    const isBlind = lacksAllStrangers(id, instances, began.monotonicMs);
     const suspect = lacking.length > 0 || isBlind;
+    if (!suspect) strangers.set(id, { ids: strangersOf(instances), seenMs: began.monotonicMs });
     metrics.instancesListed({ provider: id, result: suspect ? 'suspect' : 'complete' });
     const detail =
       lacking.length > 0 ? `lacks ${lacking.length} instances held to be alive` : isBlind ? 'lacks all that is not ours' : '';
     if (suspect) log.warn({ provider: id, count: instances.length, lacking: lacking.length }, `suspect list: it ${detail}`);
     await record({ provider: id, at: startedAt, complete: true, suspect, count: instances.length, detail });
-    const listing = { provider: id, startedMonotonicMs, startedAt, instances, suspect };
+    const listing = { provider: id, began, startedAt, instances, suspect };
     latest.set(id, listing);
     return listing;
   }
 
   function lacksAllStrangers(provider: ProviderId, instances: readonly Instance[], nowMs: number): boolean {
     const known = strangers.get(provider);
-    const ids = new Set(instances.filter(({ tag }) => !isOurs(tag)).map(({ id }) => id));
+    const ids = strangersOf(instances);
     const isKept = known !== undefined && nowMs - known.seenMs < STRANGERS_KEEP_MS;
-    if (isKept && known.ids.size >= LEAST_STRANGERS && ![...known.ids].some((each) => ids.has(each))) return true;
-    strangers.set(provider, { ids, seenMs: nowMs });
-    return false;
+    return isKept && known.ids.size >= LEAST_STRANGERS && ![...known.ids].some((each) => ids.has(each));
   }
 
+  const strangersOf = (instances: readonly Instance[]) =>
+    new Set(instances.filter(({ tag }) => !isOurs(tag)).map(({ id }) => id));
   const isOurs = (tag: string | undefined) => tag !== undefined && parseOwnershipTag(tag)?.deployment === deploymentId;
 
   /** The rows are read after the list (REL-B13). */
@@ -130,10 +132,10 @@ export function createObserver(deps: ObserverDeps): Observer {
   function begin(provider: Provider): Promise<Listing> {
     const already = underWay.get(provider.id);
     if (already) return already.listing; // somebody came in between: it began later than who waits has asked for
-    const startedMonotonicMs = clock.monotonicMs();
+    const began = momentOf(clock);
     const current: UnderWay = {
-      startedMonotonicMs,
-      listing: ask(provider, startedMonotonicMs).finally(() => {
+      began,
+      listing: ask(provider, began).finally(() => {
         if (underWay.get(provider.id) === current) underWay.delete(provider.id);
       }),
     };
@@ -147,10 +149,10 @@ export function createObserver(deps: ObserverDeps): Observer {
       if (!provider) throw new RangeError(`no provider is named ${id}`);
       if (signal.aborted) throw reasonOf(signal);
       const known = latest.get(id);
-      if (known && known.startedMonotonicMs >= notBeforeMonotonicMs) return known;
+      if (known && known.began.monotonicMs >= notBeforeMonotonicMs) return known;
       const current = underWay.get(id);
       if (!current) return abortable(begin(provider), signal);
-      if (current.startedMonotonicMs >= notBeforeMonotonicMs) return abortable(current.listing, signal);
+      if (current.began.monotonicMs >= notBeforeMonotonicMs) return abortable(current.listing, signal);
       current.next ??= current.listing.then(
         () => begin(provider),
         () => begin(provider),

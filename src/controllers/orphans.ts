@@ -2,6 +2,7 @@ import type { Clock, EpochMs } from '../core/clock.ts';
 import { HOUR_MS, SECOND_MS } from '../core/duration.ts';
 import { describeError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
+import { later, type Moment } from '../core/moment.ts';
 import type { AuditData } from '../db/audit-chain.ts';
 import type { AuditRepository } from '../db/audit-repository.ts';
 import type { Stray } from '../db/tables.ts';
@@ -40,6 +41,8 @@ interface OrphansDeps {
   readonly log: Log;
   readonly metrics: OrphanMetrics;
   readonly recovery: RecoveryMode;
+  /** Told of each provider that has been swept by a list that can be believed. */
+  readonly swept: Pick<Set<ProviderId>, 'add' | 'has'>;
   readonly deploymentId: DeploymentId;
   readonly settings: { readonly periodMs: number; readonly graceMs: number; readonly callTimeoutMs: number };
 }
@@ -48,6 +51,8 @@ const LEAST_SIGHTINGS = 2;
 /** After a start the sweeps come often: that is when there is something to find. */
 const FIRST_ROUNDS = 20;
 const FIRST_PERIOD_MS = 10 * SECOND_MS;
+/** And until each provider has been swept once, since sessions wait for that. */
+const UNSWEPT_PERIOD_MS = 30 * SECOND_MS;
 /** A provider that hangs holds up no other one (PEER-11.2.22). */
 const PROVIDERS_AT_ONCE = 100;
 const CALLS_AT_ONCE = 8;
@@ -97,6 +102,7 @@ export function createOrphansController(deps: OrphansDeps): Controller {
           totals.failed += swept.failed;
           totals.foreign += swept.foreign;
           totals.held += swept.held;
+          if (!listing.suspect) deps.swept.add(provider.id);
           wakeAts.push(swept.dueAt);
         } catch (error) {
           totals.failed += 1;
@@ -104,6 +110,7 @@ export function createOrphansController(deps: OrphansDeps): Controller {
           log.warn({ provider: provider.id, error: describeError(error) }, 'provider could not be swept for orphans');
         }
       });
+      if ([...providers.keys()].some((id) => !deps.swept.has(id))) wakeAts.push(clock.now() + UNSWEPT_PERIOD_MS);
       const isRecovering = await tellOfRecovery(totals.held);
       const wakeAt = earliest(wakeAts);
       return {
@@ -131,7 +138,6 @@ async function sweep(deps: OrphansDeps, provider: Provider, listing: Listing, si
   const { sightings, recovery, clock, log, metrics, deploymentId } = deps;
   const swept: Swept = { changed: 0, failed: 0, foreign: 0, held: 0 };
   const strays: Sighted[] = [];
-  const listedMs = listing.startedMonotonicMs;
   for (const instance of listing.instances) {
     const tag = instance.tag === undefined ? undefined : parseOwnershipTag(instance.tag);
     if (tag?.deployment !== deploymentId) {
@@ -141,7 +147,9 @@ async function sweep(deps: OrphansDeps, provider: Provider, listing: Listing, si
     try {
       const outcome = await tellItsAttempt(deps, provider, instance, { tag: tag.tag, askedAt: listing.startedAt });
       if (outcome === 'unknown' || outcome === 'twin')
-        strays.push(await sighted(deps, { provider, instance, tag, isUnknown: outcome === 'unknown', listedMs, signal }));
+        strays.push(
+          await sighted(deps, { provider, instance, tag, isUnknown: outcome === 'unknown', listedAt: listing.began, signal }),
+        );
       else if (outcome === 'changed') swept.changed += 1;
     } catch (error) {
       swept.failed += 1; // the others are swept all the same (REL-D9)
@@ -196,7 +204,7 @@ interface StraySight {
   /** No row knows its tag, as opposed to another instance's. */
   readonly isUnknown: boolean;
   /** When it was asked for what is there. */
-  readonly listedMs: number;
+  readonly listedAt: Moment;
   readonly signal: AbortSignal;
 }
 
@@ -232,7 +240,7 @@ async function sighted(deps: OrphansDeps, sight: StraySight): Promise<Sighted> {
 /** Asked again at each sweep for as long as it is listed. Who ended recovery mode has the whole time of grace to keep it. */
 async function endStray(
   deps: OrphansDeps,
-  { provider, instance, tag: { tag }, signal, stray, listedMs }: Sighted,
+  { provider, instance, tag: { tag }, signal, stray, listedAt }: Sighted,
   recoveryEndedAt = 0,
 ): Promise<{ outcome: 'watched' | 'asked' | 'failed'; dueAt?: EpochMs }> {
   const { sightings, clock, log, metrics, settings } = deps;
@@ -248,7 +256,7 @@ async function endStray(
     log.warn({ ...about, ...seen }, 'orphan is being destroyed');
     const answer = await provider.destroyInstance(instance.id, {
       signal: clock.timeoutSignal(settings.callTimeoutMs, signal),
-      notAfterMonotonicMs: listedMs + IDENTITY_KEEPS_MS,
+      notAfter: later(listedAt, IDENTITY_KEEPS_MS),
     });
     await tell(deps, clock.now(), 'orphan.destroy_answered', stray, { answer, asked_at: now });
     return { outcome: 'asked' };

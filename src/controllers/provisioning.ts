@@ -1,7 +1,8 @@
 import type { Clock } from '../core/clock.ts';
-import { SECOND_MS } from '../core/duration.ts';
+import { MINUTE_MS, SECOND_MS } from '../core/duration.ts';
 import type { Envelope } from '../core/envelope.ts';
 import { describeError } from '../core/errors.ts';
+import { later, momentOf, type Moment } from '../core/moment.ts';
 import type { Ids } from '../core/ids.ts';
 import type { Log } from '../core/log.ts';
 import { toUsd, type MicroUsd } from '../core/money.ts';
@@ -22,6 +23,7 @@ import type { SessionRecord } from '../sessions/session-record.ts';
 import type { SessionRepository } from '../sessions/session-repository.ts';
 import { FAILURE_REASONS, type FailureReason } from '../sessions/session-state.ts';
 import type { SessionWriter } from '../sessions/session-writer.ts';
+import type { SightingRepository } from '../sessions/sighting-repository.ts';
 import { floorOf, termsOf } from '../sessions/terms.ts';
 import { mayBeginAttempt } from '../sessions/step.ts';
 import { applyListing } from './apply-listing.ts';
@@ -40,6 +42,7 @@ interface ProvisioningDeps {
     | 'nextDueAttemptAt'
     | 'insertSecretStep'
   >;
+  readonly sightings: Pick<SightingRepository, 'lostOrdinals'>;
   readonly writer: SessionWriter;
   readonly offers: OfferDesk;
   readonly providers: ReadonlyMap<ProviderId, Provider>;
@@ -50,6 +53,8 @@ interface ProvisioningDeps {
   readonly log: Log;
   readonly pool: TaskPool;
   readonly recovery: Pick<RecoveryMode, 'read'>;
+  /** Providers that this process has swept for what the database does not know. */
+  readonly swept: Pick<ReadonlySet<ProviderId>, 'has'>;
   readonly deploymentId: DeploymentId;
   readonly settings: {
     readonly periodMs: number;
@@ -67,6 +72,9 @@ const PAGE = 200;
 const RESOLVE_LANE = 'resolve';
 const UNRESOLVED_PAUSE_MS = 5 * SECOND_MS;
 const HELD_PAUSE_MS = 15 * SECOND_MS;
+/** So long a session from before the start waits for the first sweeps; then offers of providers that cannot be swept are passed over. */
+const FIRST_SWEEPS_MS = 2 * MINUTE_MS;
+const UNSWEPT_PAUSE_MS = 2 * SECOND_MS;
 
 /**
  * Turns wishes into instances. The intent is committed, then the create call is sent, once, by the process that committed it; what nobody
@@ -74,6 +82,7 @@ const HELD_PAUSE_MS = 15 * SECOND_MS;
  */
 export function createProvisioningController(deps: ProvisioningDeps): Controller {
   const { sessions, writer, observer, clock, log, pool, settings } = deps;
+  const [startedAt, startedMs] = [clock.now(), clock.monotonicMs()];
 
   /** Intents whose call can no more be sent, and that nobody here is sending. */
   async function giveUpIntents(): Promise<{ givenUp: number; failed: number }> {
@@ -154,12 +163,19 @@ export function createProvisioningController(deps: ProvisioningDeps): Controller
     const recovery = await deps.recovery.read();
     if (recovery.isOn && record.session.createdAt < recovery.since) {
       // its next attempt may have been made by a life that this database does not know of: the tag would be used twice (REL-B10)
-      await writer.apply(id, { kind: 'postponed', untilAt: clock.now() + HELD_PAUSE_MS });
+      await hold(id, HELD_PAUSE_MS);
       return;
     }
-    const begun = await storeIntent(deps, record);
-    if (begun) await create(deps, begun, signal);
+    const isFromBefore = record.session.createdAt < startedAt;
+    const begun = await storeIntent(deps, record, {
+      isUnswept: (provider) => isFromBefore && !deps.swept.has(provider),
+      mayWait: clock.monotonicMs() - startedMs < FIRST_SWEEPS_MS,
+    });
+    if (begun === 'unswept') await hold(id, UNSWEPT_PAUSE_MS);
+    else if (begun) await create(deps, begun, signal);
   }
+
+  const hold = (id: Session['id'], ms: number) => writer.apply(id, { kind: 'postponed', untilAt: clock.now() + ms });
 
   return {
     name: 'session.provisioning',
@@ -219,25 +235,36 @@ interface Begun {
   readonly attempt: Attempt;
   readonly offer: Offer;
   /** Taken before the intent was committed, so that a pause in between counts (REL-A15). */
-  readonly notAfterMonotonicMs: number;
+  readonly notAfter: Moment;
 }
 
-/** Commits the next attempt with a claim on its offer and its probe key, or says that nothing is left to try. */
-async function storeIntent(deps: ProvisioningDeps, record: SessionRecord): Promise<Begun | undefined> {
+/**
+ * Commits the next attempt with a claim on its offer and its probe key, or says that nothing is left to try. A session from before the start gets
+ * nothing where this process has not yet looked what is there: a restored database may lack its last attempt, and with it the tag (REL-B10).
+ */
+async function storeIntent(
+  deps: ProvisioningDeps,
+  record: SessionRecord,
+  { isUnswept, mayWait }: { readonly isUnswept: (provider: ProviderId) => boolean; readonly mayWait: boolean },
+): Promise<Begun | 'unswept' | undefined> {
   const { writer, offers, clock, settings, providers } = deps;
   const { session } = record;
   if (!mayBeginAttempt(record)) {
     if (session.attemptCount >= session.maxAttempts) await giveUp(deps, record);
     return undefined;
   }
+  const ordinal = await nextOrdinal(deps, record);
   const choice = chooseOffers(deps, record);
-  for (const offer of choice.offers) {
+  const unswept = choice.offers.filter(({ provider }) => isUnswept(provider));
+  if (unswept.length > 0 && mayWait) return 'unswept';
+  for (const offer of choice.offers.filter((each) => !unswept.includes(each))) {
     const terms = termsOf(offer, session.request);
     const provider = providers.get(offer.provider);
     if (!terms || !provider) continue;
-    const notAfterMonotonicMs = clock.monotonicMs() + settings.createFenceMs;
+    const notAfter = later(momentOf(clock), settings.createFenceMs);
     const { attempt, secret } = newAttempt(deps, {
       session,
+      ordinal,
       offer,
       provider,
       price: terms.priceMicrosPerHour,
@@ -252,10 +279,20 @@ async function storeIntent(deps: ProvisioningDeps, record: SessionRecord): Promi
     if (applied.outcome === 'declined') continue;
     if (applied.outcome !== 'changed') return undefined; // somebody else was faster, or it is not wanted any more
     offers.claimsChanged(offer.id);
-    return { record: applied.record, attempt, offer, notAfterMonotonicMs };
+    return { record: applied.record, attempt, offer, notAfter };
   }
+  if (unswept.length > 0) return 'unswept';
   await giveUp(deps, record, choice.failing);
   return undefined;
+}
+
+/** No tag is used twice, not even one that a database which was lost had used: its instance may have been seen (RULE-R2, REL-B10). */
+async function nextOrdinal(
+  { sightings, deploymentId }: ProvisioningDeps,
+  { session, attempts }: SessionRecord,
+): Promise<number> {
+  const lost = await sightings.lostOrdinals({ deployment: deploymentId, sessionId: session.id });
+  return Math.max(attempts.at(-1)?.ordinal ?? 0, ...lost) + 1;
 }
 
 interface Failing {
@@ -328,6 +365,7 @@ async function giveUp({ writer }: ProvisioningDeps, { session, attempts }: Sessi
 
 interface NewAttemptParts {
   readonly session: Session;
+  readonly ordinal: number;
   readonly offer: Offer;
   readonly provider: Provider;
   readonly price: MicroUsd;
@@ -336,10 +374,9 @@ interface NewAttemptParts {
 
 function newAttempt(
   deps: ProvisioningDeps,
-  { session, offer, provider, price, agreedCap }: NewAttemptParts,
+  { session, ordinal, offer, provider, price, agreedCap }: NewAttemptParts,
 ): { attempt: Attempt; secret: SecretRow } {
   const { clock, ids, envelope, deploymentId, settings } = deps;
-  const ordinal = session.attemptCount + 1;
   const tag = ownershipTag({ deployment: deploymentId, sessionId: session.id, ordinal });
   const now = clock.now();
   const pair = generateSshKeyPair(tag);
@@ -398,7 +435,7 @@ export function refusalOf({ kind, message, retryAfterMs }: ProviderError): Refus
   return { kind, message, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
 }
 
-function createRequest(session: Session, { attempt, offer, notAfterMonotonicMs }: Begun): CreateRequest {
+function createRequest(session: Session, { attempt, offer, notAfter }: Begun): CreateRequest {
   const { request } = session;
   const { bidMicrosPerHour } = termsOf(offer, request) ?? {}; // as when the attempt's price was reckoned: both are pure
   return {
@@ -412,6 +449,6 @@ function createRequest(session: Session, { attempt, offer, notAfterMonotonicMs }
     ...(request.templateHashId === undefined ? {} : { templateHashId: request.templateHashId }),
     maxPriceMicrosPerHour: attempt.capMicrosPerHour,
     ...(bidMicrosPerHour === undefined ? {} : { bidMicrosPerHour }),
-    notAfterMonotonicMs,
+    notAfter,
   };
 }

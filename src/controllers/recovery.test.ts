@@ -107,6 +107,38 @@ describeWorld('recovery mode', (make) => {
     await world.runUntil(before.id, 'running');
   });
 
+  it('RULE-R2, REL-B10: once a person has ended it, a session from before never uses the tag of an attempt that the lost database had made', async () => {
+    const world = await make();
+    const { id } = await world.order({ ...T4, reservationMinutes: 300 });
+    const lost = ownershipTag({ deployment: world.deploymentId, sessionId: id, ordinal: 2 });
+    world.account().plant({ tag: lost });
+    await world.pass('instance.orphans');
+
+    await world.replica.recovery.end('looked at');
+    await world.runUntil(id, 'running');
+
+    const { session, attempts } = await world.record(id);
+    expect(attempts.map(({ ordinal }) => ordinal)).toEqual([3]);
+    expect(session.attemptCount).toBe(1);
+    expect(world.account().createdTags()).not.toContain(lost);
+  });
+
+  it('REL-B10: after a start, a session from before gets no machine where nobody has looked yet; one from after does', async () => {
+    const world = await make();
+    const before = await world.order({ ...T4, reservationMinutes: 300 });
+    world.account().failAlways('ListAllInstances', { do: 'fail', kind: 'unavailable' });
+    await world.clock.advance(1_000);
+    await world.crash();
+    const after = await world.order({ ...T4, reservationMinutes: 300 });
+
+    await world.run({ withinMs: 5 * MINUTE_MS });
+    expect((await world.record(before.id)).session).toMatchObject({ status: 'pending', attemptCount: 0 });
+    expect((await world.record(after.id)).session.attemptCount).toBe(1);
+
+    world.account().heal();
+    await world.runUntil(before.id, 'running', 2 * MINUTE_MS);
+  });
+
   it('once a person has ended it, what was seen by then is an orphan with the whole of its grace, and no evidence any more', async () => {
     const world = await make();
     const unknown = plantUnknown(world);

@@ -2,6 +2,7 @@ import type { Clock } from '../core/clock.ts';
 import { MINUTE_MS, SECOND_MS } from '../core/duration.ts';
 import { describeError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
+import { later, momentOf, msSince, type Moment } from '../core/moment.ts';
 import type { Attempt } from '../db/tables.ts';
 import type { ProviderId } from '../provider/ids.ts';
 import { ProviderError } from '../provider/provider-error.ts';
@@ -113,7 +114,7 @@ async function destroy(deps: TerminationDeps, attempt: Attempt, signal: AbortSig
   if (!provider) return postpone(deps, attempt, `provider ${attempt.provider} is not configured`);
   if (instanceId === null) return postpone(deps, attempt, 'no instance is known');
 
-  const lookedMs = clock.monotonicMs();
+  const looked = momentOf(clock);
   const there = await identify(deps, provider, attempt, signal);
   if (signal.aborted) return;
   const askedAt = clock.now();
@@ -123,7 +124,7 @@ async function destroy(deps: TerminationDeps, attempt: Attempt, signal: AbortSig
     if (there !== 'ours' && provider.capabilities.reusesIds === true) throw unseenInstance(provider, attempt);
     result = await provider.destroyInstance(instanceId, {
       ...call(),
-      notAfterMonotonicMs: lookedMs + IDENTITY_KEEPS_MS,
+      notAfter: later(looked, IDENTITY_KEEPS_MS),
     });
   } catch (error) {
     if (!(error instanceof ProviderError)) throw error;
@@ -142,18 +143,18 @@ async function destroy(deps: TerminationDeps, attempt: Attempt, signal: AbortSig
     );
     await tell({ kind: 'destroy_failed', ordinal, refusal: refusalOf(error), askedAt });
     // it may have gone by itself: then nobody will ever confirm, and absence has to be the verdict
-    if (there === 'absent' || there === 'others') await observeAbsence(deps, provider, attempt, { lookedMs, signal });
+    if (there === 'absent' || there === 'others') await observeAbsence(deps, provider, attempt, { looked, signal });
     return;
   }
   const applied = await tell({ kind: 'destroy_answered', ordinal, result, askedAt });
   if (applied.outcome !== 'changed' || result === 'gone') return;
   try {
-    const [lookedAt, askedMs] = [clock.now(), clock.monotonicMs()];
+    const [lookedAt, asked] = [clock.now(), momentOf(clock)];
     const instance = await provider.getInstance(instanceId, call());
     await tell(
       instance
         ? { kind: 'seen', ordinal, by: 'get', instance, askedAt: lookedAt }
-        : { kind: 'missing', ordinal, by: 'get', askedMsAgo: clock.monotonicMs() - askedMs },
+        : { kind: 'missing', ordinal, by: 'get', askedMsAgo: msSince(asked, clock) },
     );
   } catch (error) {
     if (!(error instanceof ProviderError)) throw error;
@@ -226,10 +227,10 @@ async function observeAbsence(
   { writer, observer, clock, log }: TerminationDeps,
   provider: Provider,
   attempt: Attempt,
-  { lookedMs, signal }: { readonly lookedMs: number; readonly signal: AbortSignal },
+  { looked, signal }: { readonly looked: Moment; readonly signal: AbortSignal },
 ): Promise<void> {
   const { sessionId, ordinal } = attempt;
-  await writer.apply(sessionId, { kind: 'missing', ordinal, by: 'get', askedMsAgo: clock.monotonicMs() - lookedMs });
+  await writer.apply(sessionId, { kind: 'missing', ordinal, by: 'get', askedMsAgo: msSince(looked, clock) });
   try {
     const listing = await observer.list(provider.id, { notBeforeMonotonicMs: clock.monotonicMs(), signal });
     await applyListing(writer, attempt, listing, clock);
@@ -249,7 +250,7 @@ async function look(deps: TerminationDeps, attempt: Attempt, readMonotonicMs: nu
   let isDenied = false;
   try {
     if (instanceId !== null && provider.capabilities.absence.kinds.includes('get')) {
-      const askedMs = clock.monotonicMs();
+      const asked = momentOf(clock);
       const instance = await provider.getInstance(instanceId, {
         signal: clock.timeoutSignal(deps.settings.callTimeoutMs, signal),
       });
@@ -258,7 +259,7 @@ async function look(deps: TerminationDeps, attempt: Attempt, readMonotonicMs: nu
         sessionId,
         isThere
           ? { kind: 'seen', ordinal, by: 'get', instance }
-          : { kind: 'missing', ordinal, by: 'get', askedMsAgo: clock.monotonicMs() - askedMs },
+          : { kind: 'missing', ordinal, by: 'get', askedMsAgo: msSince(asked, clock) },
       );
       if (isThere) return;
       isDenied = true;

@@ -4,6 +4,7 @@ import type { Envelope } from '../core/envelope.ts';
 import { describeError } from '../core/errors.ts';
 import type { SessionId } from '../core/ids.ts';
 import type { Log } from '../core/log.ts';
+import { momentOf, msSince } from '../core/moment.ts';
 import type { Secret } from '../core/secret.ts';
 import type { Attempt, Session } from '../db/tables.ts';
 import type { ProviderId } from '../provider/ids.ts';
@@ -161,7 +162,8 @@ function createRounds(deps: VerificationDeps, { sessionId, ordinal }: Target) {
     signal: AbortSignal,
   ): Promise<SessionRecord | undefined> {
     if (attempt.instanceId === null) return record;
-    askedMs = clock.monotonicMs();
+    const asked = momentOf(clock);
+    askedMs = asked.monotonicMs;
     try {
       const call = { signal: clock.timeoutSignal(deps.settings.callTimeoutMs, signal) };
       const askedAt = clock.now();
@@ -169,7 +171,7 @@ function createRounds(deps: VerificationDeps, { sessionId, ordinal }: Target) {
       const after = await tell(
         instance
           ? { kind: 'seen', ordinal, by: 'get', instance, askedAt }
-          : { kind: 'missing', ordinal, by: 'get', askedMsAgo: clock.monotonicMs() - askedMs },
+          : { kind: 'missing', ordinal, by: 'get', askedMsAgo: msSince(asked, clock) },
       );
       if (instance?.state === 'running') await keysOf(record, attempt, provider).ensure(refusedLogins, signal);
       return after;

@@ -11,6 +11,8 @@ export type EpochMs = number;
 export interface Clock {
   /** Wall time, integer milliseconds. */
   now(): EpochMs;
+  /** What the machine's own wall clock says, where `now` does not believe it: to tell by that time has passed, never what time it is. */
+  machineNow(): EpochMs;
   /** Milliseconds since some fixed moment of this process; never goes back, means nothing in another process. */
   monotonicMs(): number;
   /** Resolves after `ms`; rejects with the signal's reason when it aborts first. Any length is allowed. */
@@ -25,6 +27,7 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1;
 /** The machine's own clock. Everything else is handed a Clock; a linter keeps it so. */
 export const systemClock: Clock = {
   now: () => Date.now(),
+  machineNow: () => Date.now(),
   monotonicMs: () => performance.now(),
   sleep: async (ms, signal) => {
     for (let left = Math.max(0, ms); ; left -= LONGEST_TIMER_MS) {

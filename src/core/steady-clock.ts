@@ -72,6 +72,7 @@ export function createSteadyClock({ clock, witness, settleMs, onFreeze, onThaw }
 
   return {
     now,
+    machineNow: () => clock.machineNow(),
     monotonicMs: () => clock.monotonicMs(),
     sleep: (ms, signal) => clock.sleep(ms, signal),
     timeoutSignal: (ms, parent) => clock.timeoutSignal(ms, parent),

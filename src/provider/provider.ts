@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import type { Moment } from '../core/moment.ts';
 import type { MicroUsd } from '../core/money.ts';
 import type { Capabilities } from './capabilities.ts';
 import type { ChargeListing, ChargeQuery } from './charge.ts';
@@ -11,8 +12,8 @@ import type { TemplateListing, TemplateQuery } from './template.ts';
 /** Every call may be cut short; what that means for its outcome stands with the call. */
 export interface CallOptions {
   readonly signal: AbortSignal;
-  /** After this moment of the monotonic clock a call that has not been sent yet is not sent any more: what it rests on is too old by then (RULE-R11). */
-  readonly notAfterMonotonicMs?: number;
+  /** After this moment a call that has not been sent yet is not sent any more: what it rests on is too old by then (RULE-R11). */
+  readonly notAfter?: Moment;
 }
 
 export interface CreateRequest {
@@ -33,8 +34,8 @@ export interface CreateRequest {
   readonly maxPriceMicrosPerHour: MicroUsd;
   /** For an interruptible offer, and only then: what to bid an hour, without the disk. At least the offer's floor; with the disk at most `maxPriceMicrosPerHour`. */
   readonly bidMicrosPerHour?: MicroUsd;
-  /** Past this moment of the monotonic clock the call must not be sent any more (RULE-R11). The `fenced` decorator sees to it. */
-  readonly notAfterMonotonicMs: number;
+  /** Past this moment the call must not be sent any more (RULE-R11). The `fenced` decorator sees to it. */
+  readonly notAfter: Moment;
 }
 
 /**

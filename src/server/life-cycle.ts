@@ -108,6 +108,7 @@ export function createLifeCycle(deps: LifeCycleDeps): LifeCycle {
   const ownTimesMs = [...deps.providers.values()].map(({ capabilities }) => capabilities.callTimeoutMs ?? 0);
   const callTimeoutMs = Math.max(limits.providerCallTimeoutMs, ...ownTimesMs);
   const observer = createObserver({ ...deps, observations: deps.sightings, callTimeoutMs: 4 * callTimeoutMs });
+  const swept = new Set<ProviderId>();
   const gate = createHandshakeGate(config.ssh.concurrency);
   const waits: TaskPool[] = [];
   const pools: TaskPool[] = [];
@@ -149,6 +150,7 @@ export function createLifeCycle(deps: LifeCycleDeps): LifeCycle {
       ...deps,
       offers: deps.desk,
       observer,
+      swept,
       pool: poolOf(limits.createConcurrency, 'session.provisioning'),
       settings: {
         periodMs: Math.min(lifecycle.checkIntervalMs, 5 * SECOND_MS),
@@ -190,6 +192,7 @@ export function createLifeCycle(deps: LifeCycleDeps): LifeCycle {
     createOrphansController({
       ...deps,
       observer,
+      swept,
       settings: { periodMs: lifecycle.reconciliationIntervalMs, graceMs: lifecycle.orphanGraceMs, callTimeoutMs },
     }),
     createCostMeteringController({

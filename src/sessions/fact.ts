@@ -47,7 +47,7 @@ export type Fact =
     }
   /**
    * The provider answered completely and credibly, and it was not there. Suspect lists are no facts. `askedMsAgo`: who was paused hears of what
-   * was then, and no absence counts for longer than it was seen.
+   * was then, and no absence counts for longer than it was seen; Infinity when the clocks do not agree on it, and then it is no absence at all.
    */
   | { readonly kind: 'missing'; readonly ordinal: number; readonly by: ObservationKind; readonly askedMsAgo?: number }
   | {

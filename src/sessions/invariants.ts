@@ -9,8 +9,8 @@ export function brokenInvariants({ session, attempts }: SessionRecord): string[]
   must(attempts.filter(isHopeful).length <= 1, 'a session has at most one open attempt');
   must(attempts.length === session.attemptCount, 'attempts are counted');
   must(
-    attempts.every(({ ordinal }, index) => ordinal === index + 1),
-    'attempts are numbered without gaps',
+    attempts.every(({ ordinal }, index) => ordinal > (attempts[index - 1]?.ordinal ?? 0)),
+    'attempts are numbered in their order',
   );
   must(
     !isEnded(session) || attempts.every(({ state, goneAcceptedAt }) => !mayExist(state) || goneAcceptedAt !== null),

@@ -1,9 +1,10 @@
-import { and, eq, isNull, lt, sql } from 'drizzle-orm';
+import { and, eq, isNull, like, lt, sql } from 'drizzle-orm';
 import type { EpochMs } from '../core/clock.ts';
 import { everyColumn, statement } from '../db/statement.ts';
 import type { Store } from '../db/store.ts';
 import type { Observation, Stray } from '../db/tables.ts';
 import type { InstanceId, ProviderId } from '../provider/ids.ts';
+import { ownershipTag, parseOwnershipTag, type TagParts } from '../provider/ownership-tag.ts';
 
 /** What was seen at providers: lists as they answered, and instances under our tag that no row knows. */
 export function createSightingRepository(store: Store) {
@@ -52,6 +53,9 @@ export function createSightingRepository(store: Store) {
       .where(isNull(strays.goneAt))
       .groupBy(strays.provider),
   );
+  const findTags = statement('stray.find-tags', (query, values: { pattern: string }) =>
+    query.select({ tag: strays.tag }).from(strays).where(like(strays.tag, values.pattern)),
+  );
   const record = statement('observation.record', (query, values: Observation) =>
     query
       .insert(observations)
@@ -80,6 +84,12 @@ export function createSightingRepository(store: Store) {
       store.write(() => markGone({ provider, before: listedAt, goneAt: listedAt })),
     /** Those that are not known to be gone, and when the oldest of them was first seen. */
     countAlive: (): Promise<{ provider: ProviderId; count: number; firstSeenAt: EpochMs }[]> => store.read(countAlive({})),
+    /** Ordinals of attempts of a session that a database which was lost had begun: their instances were seen, and no row knows them. */
+    async lostOrdinals(session: Omit<TagParts, 'ordinal'>): Promise<number[]> {
+      const first = ownershipTag({ ...session, ordinal: 1 });
+      const found = await store.read(findTags({ pattern: `${first.slice(0, -1)}%` }));
+      return found.flatMap(({ tag }) => parseOwnershipTag(tag)?.ordinal ?? []);
+    },
     async pruneStrays(before: EpochMs): Promise<number> {
       return (await store.write(() => deleteGone({ before }))).length;
     },

@@ -238,6 +238,7 @@ export function missing(
   const policy = rules.absenceOf(attempt.provider);
   const { now } = draft;
   if (attempt.state === 'intent' || attempt.state === 'gone') return; // the call may be under way; a tombstone is expected to be missing
+  if (!Number.isFinite(askedMsAgo)) return; // nobody can tell when it was missing
   const at = now - Math.max(0, Math.round(askedMsAgo));
   const isOldNews = attempt.lastSeenAt !== null && at < attempt.lastSeenAt;
   if (!isOldNews && attempt.state === 'destroying' && by === 'get' && attempt.destroyAnsweredAt !== null)

@@ -97,6 +97,16 @@ describe('create', () => {
     expect(story.states).toEqual(['gone']);
   });
 
+  it('REL-F3, RULE-R12: an absence of which nobody can tell when it was is none', () => {
+    const story = storyAt('unknown').missingFor(5 * MINUTE_MS);
+    const before = story.attempt().absences;
+
+    story.wait(20 * MINUTE_MS).tell({ kind: 'missing', ordinal: 1, by: 'list', askedMsAgo: Number.POSITIVE_INFINITY });
+
+    expect(story.states).toEqual(['unknown']);
+    expect(story.attempt().absences).toEqual(before);
+  });
+
   it('REL-A15: an absence from before it was last seen is old news', () => {
     const story = storyAt('live')
       .wait(HOUR_MS)
@@ -229,12 +239,19 @@ describe('create', () => {
     expect(waits).toEqual([SECOND_MS, 40_001, 5 * MINUTE_MS]);
   });
 
-  it('REL-A15: an intent of the wrong ordinal, for an unwanted session, or beside another attempt is not begun', () => {
-    expect(new Story().tell({ kind: 'attempt_begun', attempt: anIntent(2) }).states).toEqual([]);
+  it('REL-A15: an intent of a former ordinal, for an unwanted session, or beside another attempt is not begun', () => {
+    const refusedOnce = storyAt('intent').tell(refused('capacity'));
+    expect(refusedOnce.tell({ kind: 'attempt_begun', attempt: anIntent(1) }).states).toEqual(['gone']);
     expect(new Story().tell(stop, { kind: 'attempt_begun', attempt: anIntent(1) }).states).toEqual([]);
     expect(new Story().tell({ kind: 'attempt_begun', attempt: anIntent(1, { state: 'live' }) }).states).toEqual([]);
     expect(storyAt('live').tell({ kind: 'attempt_begun', attempt: anIntent(2) }).states).toEqual(['live']);
     expect(storyAt('intent', { maxAttempts: 1 }).tell(refused('unavailable')).session.status).toBe('failed');
+  });
+
+  it('REL-B10: leaves out the ordinals that a lost database had used, and counts what it has', () => {
+    const story = new Story().tell({ kind: 'attempt_begun', attempt: anIntent(3) });
+    expect(story.states).toEqual(['intent']);
+    expect(story.session.attemptCount).toBe(1);
   });
 
   it('RULE-R4: the next attempt begins only after the former was accepted as gone', () => {

@@ -136,14 +136,14 @@ export function mayBeginAttempt(record: Pick<SessionRecord, 'session' | 'attempt
 
 function beginAttempt(draft: Draft, attempt: Attempt): void {
   const { session, attempts } = draft;
-  if (!mayBeginAttempt(draft) || attempt.ordinal !== session.attemptCount + 1 || attempt.state !== 'intent') return;
+  if (!mayBeginAttempt(draft) || attempt.ordinal <= (attempts.at(-1)?.ordinal ?? 0) || attempt.state !== 'intent') return;
   attempts.push({ ...attempt });
   const { offer } = attempt;
   if (session.offerId !== attempt.offerId) release(draft, session); // no attempt is on the former offer any more
   setSession(draft, {
     diskGb: termsOf(offer, session.request)?.diskGb ?? session.diskGb,
     status: 'provisioning',
-    attemptCount: attempt.ordinal,
+    attemptCount: session.attemptCount + 1,
     provider: attempt.provider,
     offerId: attempt.offerId,
     offer,

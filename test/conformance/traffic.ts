@@ -49,6 +49,7 @@ export function watchTraffic(): Traffic {
     busy,
     vendorClock: (clock) => ({
       now: () => clock.now(),
+      machineNow: () => clock.machineNow(),
       monotonicMs: () => clock.monotonicMs(),
       timeoutSignal: (ms, parent) => clock.timeoutSignal(ms, parent),
       async sleep(ms, signal) {

@@ -23,6 +23,7 @@ import { createRunner } from '../../src/runner/runner.ts';
 import { makeBrokenImage, makeTestImage, startDockerEngine, type TestEngine } from '../support/docker-engine.ts';
 import { recordingLog } from '../support/log.ts';
 import { describePart } from '../support/parts.ts';
+import { FAR_OFF } from '../support/provider-calls.ts';
 
 const run = promisify(execFile);
 const options = () => ({ signal: AbortSignal.timeout(60_000) });
@@ -87,7 +88,7 @@ describePart(['docker', 'sshd'], 'the pool on a real Docker engine', () => {
       diskGb: 10,
       environment: {},
       maxPriceMicrosPerHour: 1_000_000,
-      notAfterMonotonicMs: Number.MAX_SAFE_INTEGER,
+      notAfter: FAR_OFF,
       ...overrides,
     };
   }

@@ -8,6 +8,7 @@ import type { SessionRecord } from '../../src/sessions/session-record.ts';
 import type { Beside, SessionRepository } from '../../src/sessions/session-repository.ts';
 import type { Transition } from '../../src/sessions/step.ts';
 import type { ReplicaDeps } from '../support/replica.ts';
+import { FAR_OFF } from '../support/provider-calls.ts';
 
 /** Brokers without one of the rules of the life cycle: a world has to show what the rule is good for. */
 export interface Ablation {
@@ -181,25 +182,11 @@ function withOurPrefix(tag: string, ours: DeploymentId): string {
   return tag.replace(`-${parts.deployment}-`, `-${ours}-`);
 }
 
-/** As the product decorates a provider, but that its fence knows of no deadline; the market still sees the one that was set. */
+/** As the product decorates a provider, but that its fence knows of no deadline. */
 function withoutFence(provider: Provider, deps: DecorateDeps): Provider {
-  const deadlines = new Map<string, number>();
-  const made = decorate(
-    {
-      ...provider,
-      createInstance: (request, options) =>
-        provider.createInstance(
-          { ...request, notAfterMonotonicMs: deadlines.get(request.tag) ?? request.notAfterMonotonicMs },
-          options,
-        ),
-    },
-    deps,
-  );
+  const made = decorate(provider, deps);
   return {
     ...made,
-    createInstance(request, options) {
-      deadlines.set(request.tag, request.notAfterMonotonicMs);
-      return made.createInstance({ ...request, notAfterMonotonicMs: Number.POSITIVE_INFINITY }, options);
-    },
+    createInstance: (request, options) => made.createInstance({ ...request, notAfter: FAR_OFF }, options),
   };
 }

@@ -31,6 +31,8 @@ export interface BrokerProcess {
   freeze(ms: number): Promise<void>;
   /** The same, when it has the answer to the effect after so many others. */
   freezeAt(afterEffects: number, ms: number): void;
+  /** With its machine, then: whose monotonic clock does not count the time. */
+  suspendAt(afterEffects: number, ms: number): void;
   /** As by SIGTERM. */
   end(): Promise<void>;
 }
@@ -43,6 +45,8 @@ export interface ProcessDeps extends Pick<ReplicaDeps, 'ids' | 'envelope' | 'dep
   readonly fate: Fate;
   readonly trace: Trace;
   readonly log: Log;
+  /** Told before the attempt is written that a create is to be made for. */
+  readonly onIntent: (tag: string) => void;
   /** Told of each fact that changed a session. */
   readonly onFact: (kind: FactKind) => void;
   readonly seed: number;
@@ -60,7 +64,7 @@ export function createBrokerProcess(deps: ProcessDeps): BrokerProcess {
   let life: Life | undefined;
   let starts = 0;
   let doomed: { left: number; readonly position: DeathPosition } | undefined;
-  let chilled: { left: number; readonly ms: number } | undefined;
+  let chilled: { left: number; readonly ms: number; readonly isSuspended: boolean } | undefined;
   let toldOfDeath = () => {};
 
   /** Whether the process dies with this effect, and where. */
@@ -92,17 +96,19 @@ export function createBrokerProcess(deps: ProcessDeps): BrokerProcess {
     const result = await perform();
     if (death === 'after') return die(current, `after ${what}`);
     if (chilled && (chilled.left -= 1) < 0) {
-      const { ms } = chilled;
+      const { ms, isSuspended } = chilled;
       chilled = undefined;
-      void freeze(current, ms);
+      void freeze(current, ms, isSuspended);
     }
     return result;
   }
 
-  async function freeze(current: Life, ms: number): Promise<void> {
+  async function freeze(current: Life, ms: number, isSuspended = false): Promise<void> {
     if (!current.alive || current.frozen) return;
-    trace.note(name, 'freezes', `${Math.round(ms / SECOND_MS)} s`);
+    trace.note(name, isSuspended ? 'is suspended' : 'freezes', `${Math.round(ms / SECOND_MS)} s`);
+    if (isSuspended) machine.suspend();
     const over = clock.sleep(ms).then(() => {
+      machine.resume();
       current.frozen = undefined;
     });
     current.frozen = over;
@@ -149,6 +155,7 @@ export function createBrokerProcess(deps: ProcessDeps): BrokerProcess {
 
   async function boot(): Promise<void> {
     starts += 1;
+    machine.resume();
     machine.setRight(); // who starts with a wrong clock and no witness cannot know
     const current = createLife();
     life = current;
@@ -175,6 +182,7 @@ export function createBrokerProcess(deps: ProcessDeps): BrokerProcess {
         ...(deps.settings.sharedSqlite ? { sessions: slowRows } : {}),
         writer: (made) => ({
           async apply(session, fact, beside) {
+            if (fact.kind === 'attempt_begun') deps.onIntent(fact.attempt.tag);
             const applied = await made.apply(session, fact, beside);
             if (applied.outcome === 'changed') deps.onFact(fact.kind);
             return applied;
@@ -220,7 +228,10 @@ export function createBrokerProcess(deps: ProcessDeps): BrokerProcess {
       if (life) await freeze(life, ms);
     },
     freezeAt: (afterEffects, ms) => {
-      chilled = { left: afterEffects, ms };
+      chilled = { left: afterEffects, ms, isSuspended: false };
+    },
+    suspendAt: (afterEffects, ms) => {
+      chilled = { left: afterEffects, ms, isSuspended: true };
     },
     async end() {
       const ending = replica;

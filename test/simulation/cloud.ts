@@ -2,7 +2,6 @@ import type { Clock } from '../../src/core/clock.ts';
 import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../../src/core/duration.ts';
 import type { MicroUsd } from '../../src/core/money.ts';
 import type { DeploymentId } from '../../src/provider/ownership-tag.ts';
-import { parseOwnershipTag } from '../../src/provider/ownership-tag.ts';
 import type { InstanceId } from '../../src/provider/ids.ts';
 import type { AbsencePolicy } from '../../src/provider/capabilities.ts';
 import type { Offer } from '../../src/provider/offer.ts';
@@ -12,6 +11,7 @@ import type { Provider } from '../../src/provider/provider.ts';
 import type { InMemoryAccount, MarketInstance } from '../support/in-memory-account.ts';
 import { createInMemoryProvider } from '../support/in-memory-provider.ts';
 import type { Fate, FaultName, WorldPlan } from './faults.ts';
+import type { Intents } from './intents.ts';
 import type { Trace } from './trace.ts';
 
 /** What logging in to an instance meets. */
@@ -20,7 +20,8 @@ export type SshFate = 'proves' | 'never' | 'other' | 'wrong-gpu';
 /** What an instance has cost and will go through, beside what its market knows. */
 interface Story {
   readonly instance: MarketInstance;
-  readonly isForeign: boolean;
+  /** Undefined for a stranger's. */
+  readonly owner: DeploymentId | undefined;
   readonly bornAt: number;
   readonly sshFate: SshFate;
   /** Before it no destroy is taken. */
@@ -45,19 +46,19 @@ export interface Lived {
 export interface Cloud {
   readonly id: string;
   readonly account: InMemoryAccount;
-  /** As a broker's process has it, bare. What it sends goes on when the process dies. */
-  readonly provider: Provider;
+  /** As a broker's process of that deployment has it, bare. What it sends goes on when the process dies. */
+  providerOf(deployment: DeploymentId): Provider;
   /** What must not be, and was: something of others destroyed, a create sent too late, a tag made twice. */
   readonly crimes: readonly string[];
   /** Instances of this deployment that exist now. */
-  livingOurs(): readonly MarketInstance[];
+  livingOf(deployment: DeploymentId): readonly MarketInstance[];
   isAlive(tag: string): boolean;
   /** What the vendor charges for everything that bears the tag, micro-dollars, until now. */
   invoice(tag: string): MicroUsd;
   /** What has been made under the tag, for those who judge its bill. */
   lives(tag: string): readonly Lived[];
-  /** Everything that was ever made for this deployment. */
-  madeTags(): readonly string[];
+  /** The tags of everything that was ever made for this deployment. */
+  madeTags(deployment: DeploymentId): readonly string[];
   sshFateAt(port: number): { readonly isUp: boolean; readonly fate: SshFate };
   /** Faults that last are over; what was set in motion goes on. */
   heal(): void;
@@ -69,8 +70,10 @@ interface CloudDeps {
   readonly plan: WorldPlan;
   readonly fate: Fate;
   readonly trace: Trace;
-  readonly deployment: DeploymentId;
+  /** Those that rent here; what belongs to anybody else is a stranger's. */
+  readonly deployments: readonly DeploymentId[];
   readonly offers: readonly Offer[];
+  readonly intents: Intents;
   /** Whether a broker has stored the id of its instance: what was never seen under its tag and loses it is nobody's (REL-A8). */
   readonly isKnownById: (id: InstanceId) => boolean;
 }
@@ -88,7 +91,8 @@ const REAL_WINDOW_MINUTES = 15;
 const NEVER = new AbortController().signal;
 const REFUSALS: readonly ProviderErrorKind[] = ['capacity', 'capacity', 'rate_limited', 'unavailable', 'funds', 'rejected'];
 
-export function createCloud({ id, clock, plan, fate, trace, deployment, offers, isKnownById }: CloudDeps): Cloud {
+export function createCloud(deps: CloudDeps): Cloud {
+  const { id, clock, plan, fate, trace, deployments, offers, intents, isKnownById } = deps;
   const { dice, strikes } = fate;
   const windowMs = plan.absenceMinutes * MINUTE_MS;
   /** What lasts so many minutes at a cloud whose absences take 15. */
@@ -114,20 +118,18 @@ export function createCloud({ id, clock, plan, fate, trace, deployment, offers, 
   const spells = new Map<FaultName, number>();
   let known = 0;
 
-  const isOurs = ({ tag }: MarketInstance, { isForeign }: Story) =>
-    !isForeign && (tag === undefined || parseOwnershipTag(tag)?.deployment === deployment);
   const storyOf = (instance: MarketInstance) => stories.get(instance);
   const latest = (instanceId: InstanceId) => account.all().findLast((instance) => instance.id === instanceId);
 
   /** Takes note of what has been made since the last look. */
-  function noticeNew(isForeign: boolean): void {
+  function noticeNew(owner: DeploymentId | undefined): void {
     for (const instance of account.all().slice(known)) {
       const bornAt = instance.existsAt;
       const story: Story = {
         instance,
-        isForeign,
+        owner,
         bornAt,
-        sshFate: isForeign
+        sshFate: !owner
           ? 'proves'
           : strikes('ssh.never')
             ? 'never'
@@ -136,7 +138,7 @@ export function createCloud({ id, clock, plan, fate, trace, deployment, offers, 
               : strikes('gpu.other')
                 ? 'wrong-gpu'
                 : 'proves',
-        minimumUntil: !isForeign && strikes('destroy.minimum') ? bornAt + scaled(dice.between(3, 20)) : 0,
+        minimumUntil: owner && strikes('destroy.minimum') ? bornAt + scaled(dice.between(3, 20)) : 0,
         deniedUntil: 0,
         endedAt: undefined,
         mostMicrosPerHour: instance.priceMicrosPerHour,
@@ -144,7 +146,7 @@ export function createCloud({ id, clock, plan, fate, trace, deployment, offers, 
         earlier: [],
       };
       stories.set(instance, story);
-      if (!isForeign) void live(story);
+      if (owner) void live(story);
     }
     known = account.all().length;
   }
@@ -162,7 +164,8 @@ export function createCloud({ id, clock, plan, fate, trace, deployment, offers, 
     }
     await clock.sleep(scaled(dice.between(0.5, 10)));
     if (!isThere()) return;
-    if (strikes('label.lost') && isKnownById(instance.id)) account.loseTag(instance.id);
+    // a database that has forgotten an id and a label that is lost: then nobody can tell whose it is
+    if (!has('database.restored') && strikes('label.lost') && isKnownById(instance.id)) account.loseTag(instance.id);
     if (strikes('instance.vanishes')) {
       endStory(instance);
       account.vanish(instance.id);
@@ -217,8 +220,25 @@ export function createCloud({ id, clock, plan, fate, trace, deployment, offers, 
     return true;
   }
 
+  const bucket = { size: dice.whole(8, 30), refillMs: dice.between(0.3, 3) * SECOND_MS, left: 8, filledAt: 0 };
+
+  /** Calls of all who share the account come out of one bucket, which fills by one each so often. */
+  function isBucketEmpty(): boolean {
+    if (!has('account.bucket') || fate.isOver) return false;
+    const filled = Math.floor((clock.monotonicMs() - bucket.filledAt) / bucket.refillMs);
+    bucket.filledAt += filled * bucket.refillMs;
+    bucket.left = Math.min(bucket.size, bucket.left + filled);
+    if (bucket.left === 0) return true;
+    bucket.left -= 1;
+    return false;
+  }
+
   /** What is wrong with the whole account, whatever is asked. */
   function accountFault(operation: ProviderOperation): ProviderError | undefined {
+    if (isBucketEmpty()) {
+      fate.note('account.bucket');
+      return refusal(operation, 'rate_limited', dice.chance(0.5) ? Math.ceil(bucket.refillMs) : undefined);
+    }
     if (isIn('account.down', [0.5, 8])) return refusal(operation, 'unavailable');
     if (isIn('account.refused', [0.5, 6])) return refusal(operation, 'auth');
     if (isIn('account.throttled', [0.5, 6]) && dice.chance(0.7))
@@ -227,19 +247,20 @@ export function createCloud({ id, clock, plan, fate, trace, deployment, offers, 
   }
 
   /** The request has arrived at the vendor. */
-  async function serve<Result>(call: ProviderCall, proceed: () => Promise<Result>): Promise<Result> {
+  async function serve<Result>(deployment: DeploymentId, call: ProviderCall, proceed: () => Promise<Result>): Promise<Result> {
     const { operation } = call;
     const fault = accountFault(operation);
     if (fault) throw fault;
-    if (operation === 'CreateInstance') return create(call, proceed);
-    if (operation === 'DestroyInstance') return destroy(call, proceed);
+    if (operation === 'CreateInstance') return create(deployment, call, proceed);
+    if (operation === 'DestroyInstance') return destroy(deployment, call, proceed);
     if (operation === 'GetInstanceStatus') return look(call, proceed);
     return operation === 'ListAllInstances' ? list(proceed) : proceed();
   }
 
-  async function create<Result>(call: ProviderCall, proceed: () => Promise<Result>): Promise<Result> {
+  async function create<Result>(deployment: DeploymentId, call: ProviderCall, proceed: () => Promise<Result>): Promise<Result> {
     const { operation, request } = call;
-    if (request && account.createdTags().includes(request.tag)) crimes.push(`a create was sent twice for ${request.tag}`);
+    if (request && account.createdTags().includes(request.tag) && !intents.mayComeAgain(request.tag))
+      crimes.push(`a create was sent twice for ${request.tag}`);
     if (strikes('create.refused')) throw refusal(operation, dice.pick(REFUSALS), dice.chance(0.3) ? 5 * SECOND_MS : undefined);
     if (strikes('create.vanishes')) throw noAnswer(operation);
     if (strikes('create.late'))
@@ -251,15 +272,20 @@ export function createCloud({ id, clock, plan, fate, trace, deployment, offers, 
       if (strikes('create.mislabelled') && typeof made === 'object') return { ...made, tag: undefined };
       return made;
     } finally {
-      noticeNew(false);
+      noticeNew(deployment);
     }
   }
 
-  async function destroy<Result>({ operation, instanceId }: ProviderCall, proceed: () => Promise<Result>): Promise<Result> {
+  async function destroy<Result>(
+    deployment: DeploymentId,
+    { operation, instanceId }: ProviderCall,
+    proceed: () => Promise<Result>,
+  ): Promise<Result> {
     const instance = instanceId && latest(instanceId);
     const story = instance && storyOf(instance);
     if (!instance || !story || !account.exists(instance)) return proceed();
-    if (!isOurs(instance, story)) crimes.push(`${instance.id} of others (tag ${instance.tag}) was destroyed`);
+    if (story.owner !== deployment)
+      crimes.push(`${instance.id} of others (tag ${instance.tag}) was destroyed by ${deployment}`);
     if (strikes('destroy.fails')) throw refusal(operation, dice.pick(['unavailable', 'protocol', 'rejected']));
     if (clock.monotonicMs() < story.minimumUntil) throw refusal(operation, 'rejected');
     if (strikes('destroy.ignored')) account.failNext(operation, { do: 'ignore' });
@@ -308,52 +334,56 @@ export function createCloud({ id, clock, plan, fate, trace, deployment, offers, 
     return strikes('network.slow') ? dice.between(1, 60) * SECOND_MS : dice.between(20, 400);
   }
 
-  const provider = aroundEveryCall(market.provider, async (call, proceed) => {
-    const { operation, options, request, instanceId } = call;
-    const { signal } = options;
-    if (signal.aborted) throw refusal(operation, 'unavailable');
-    if (request && clock.monotonicMs() > request.notAfterMonotonicMs)
-      crimes.push(`a create was sent after its deadline: ${request.tag}`);
-    const about = `${operation} ${request?.tag ?? instanceId ?? ''}`;
-    trace.note(id, about, 'sent');
-    /** It goes on whoever waits: a request that was sent is carried out. */
-    const answer = (async () => {
-      await clock.sleep(latencyMs());
-      try {
-        const result = await serve(call, () => proceed({ signal: NEVER }));
-        trace.note(id, about, describeResult(result));
+  const providerOf = (deployment: DeploymentId) =>
+    aroundEveryCall(market.provider, async (call, proceed) => {
+      const { operation, options, request, instanceId } = call;
+      const { signal } = options;
+      if (signal.aborted) throw refusal(operation, 'unavailable');
+      const lateMs = request ? clock.monotonicMs() - intents.deadlineOf(request.tag) : 0;
+      if (lateMs > 0) crimes.push(`a create was sent ${lateMs} ms after its deadline: ${request?.tag}`);
+      const about = `${operation} ${request?.tag ?? instanceId ?? ''}`;
+      trace.note(id, about, 'sent');
+      /** It goes on whoever waits: a request that was sent is carried out. */
+      const answer = (async () => {
         await clock.sleep(latencyMs());
-        return result;
-      } catch (error) {
-        trace.note(id, about, error instanceof ProviderError ? error.kind : String(error));
-        await clock.sleep(latencyMs());
-        throw error;
-      }
-    })();
-    return unlessAborted(answer, signal, () => noAnswer(operation));
-  });
+        try {
+          const result = await serve(deployment, call, () => proceed({ signal: NEVER }));
+          trace.note(id, about, describeResult(result));
+          await clock.sleep(latencyMs());
+          return result;
+        } catch (error) {
+          trace.note(id, about, error instanceof ProviderError ? error.kind : String(error));
+          await clock.sleep(latencyMs());
+          throw error;
+        }
+      })();
+      return unlessAborted(answer, signal, () => noAnswer(operation));
+    });
 
   function plantForeign(instanceId?: InstanceId): void {
+    const [deployment = ''] = deployments;
     const lookalikes = ['', `${deployment}x`, deployment.slice(0, -1), 'other'];
     const other = dice.pick(lookalikes);
     const tag = other === '' ? undefined : `berth-${other}-${'0'.repeat(26)}-1`;
     account.plant({ ...(tag === undefined ? {} : { tag }), ...(instanceId === undefined ? {} : { id: instanceId }) });
-    noticeNew(true);
+    noticeNew(undefined);
   }
 
   for (let planted = 0; planted < 3; planted += 1) plantForeign();
 
-  const ours = () => [...stories.values()].filter((story) => isOurs(story.instance, story));
+  const ours = () => [...stories.values()].filter(({ owner }) => owner !== undefined);
   return {
     id,
     account,
-    provider,
+    providerOf,
     crimes,
-    livingOurs: () => ours().flatMap(({ instance }) => (account.exists(instance) ? [instance] : [])),
+    livingOf: (deployment) =>
+      ours().flatMap(({ instance, owner }) => (owner === deployment && account.exists(instance) ? [instance] : [])),
     isAlive: (tag) => ours().some(({ instance }) => bears(instance, tag) && account.exists(instance)),
     invoice: (tag) => ours().reduce((sum, story) => sum + (bears(story.instance, tag) ? costOf(story) : 0), 0),
     lives: (tag) => ours().filter(({ instance }) => bears(instance, tag)),
-    madeTags: () => ours().flatMap(({ instance }) => instance.request?.tag ?? []),
+    madeTags: (deployment) =>
+      ours().flatMap(({ instance, owner }) => (owner === deployment ? (instance.request?.tag ?? []) : [])),
     sshFateAt(port) {
       const story = [...stories.values()].find(
         ({ instance: { ssh } }) => ssh.routes !== 'dial' && ssh.routes.some((route) => route.port === port),

@@ -16,12 +16,22 @@ export interface Acknowledged {
   stopped: boolean;
   /** The latest expiry that was told. */
   expiresAt: EpochMs;
+  /** The database that knew of it was lost. */
+  isLost: boolean;
+}
+
+/** What a database says of a session. */
+export interface Kept {
+  readonly isStopped: boolean;
+  readonly expiresAt: EpochMs;
 }
 
 export interface Consumers {
   readonly acknowledged: readonly Acknowledged[];
   /** Orders that were answered with an error, or never. */
   readonly refused: ReadonlyMap<string, number>;
+  /** The database was replaced by an older one: what that does not say was told in vain. */
+  rollBack(keptOf: (id: SessionId) => Kept | undefined): void;
   /** Stops everything that somebody was told of. */
   stopAll(): Promise<void>;
   readonly busy: number;
@@ -104,7 +114,7 @@ export function startConsumers({ clock, dice, processes, offers, trace, sessions
     );
     if (made === undefined || made instanceof BrokerError) return note(made?.code ?? 'no answer');
     const { session } = made.record;
-    const told: Acknowledged = { sessionId: session.id, stopped: false, expiresAt: session.expiresAt };
+    const told: Acknowledged = { sessionId: session.id, stopped: false, expiresAt: session.expiresAt, isLost: false };
     acknowledged.push(told);
     trace.note('consumers', 'was told', session.id);
 
@@ -133,6 +143,13 @@ export function startConsumers({ clock, dice, processes, offers, trace, sessions
     refused,
     get busy() {
       return busy;
+    },
+    rollBack(keptOf) {
+      for (const told of acknowledged) {
+        const kept = keptOf(told.sessionId);
+        if (!kept) told.isLost = true;
+        else Object.assign(told, { stopped: kept.isStopped, expiresAt: kept.expiresAt });
+      }
     },
     stopAll: async () => void (await Promise.all(acknowledged.filter(({ stopped }) => !stopped).map(stop))),
   };

@@ -41,15 +41,18 @@ export const FAULTS = {
   'id.reused': [0.5, 'the id of what is gone is given to a stranger (REL-B15)'],
   'price.drifts': [0.3, 'an instance costs another price than was offered (REL-A10)'],
   'account.throttled': [0.3, 'for some minutes most calls are too frequent (REL-B17)'],
+  'account.bucket': [1, 'calls come out of a bucket that holds few and fills slowly (REL-B17)'],
   'account.refused': [0.1, 'for some minutes the key is refused (REL-C8)'],
   'account.down': [0.2, 'for some minutes nothing is answered (REL-C14)'],
   'network.slow': [0.3, 'a call takes up to a minute'],
   'process.dies': [1, 'a broker dies at an effect: before it, after it, or before its answer (REL-A1, REL-A2)'],
   'process.freezes': [0.3, 'a broker stands still for up to 5 minutes (REL-A15, REL-D2)'],
+  'machine.suspends': [0.3, 'a machine is suspended for up to 20 minutes: its monotonic clock stands still (REL-F3)'],
   'process.ends': [0.2, 'a broker ends cleanly and another one starts (REL-C13)'],
   'database.busy': [0.05, 'a write loses against another (REL-D6)'],
   'database.full': [0.03, 'a write finds the disk full (REL-E3)'],
   'database.unsure': [0.03, 'a commit is not answered (REL-E8)'],
+  'database.restored': [0.15, 'a broken database is replaced by a backup, minutes old (REL-B10, REL-E10)'],
   'database.slow': [
     0.3,
     'of several brokers, one hears of a row up to 3 s after it was so: who writes by it has lost a race (REL-D1, REL-D3)',
@@ -67,6 +70,8 @@ export interface WorldPlan {
   readonly rates: ReadonlyMap<FaultName, number>;
   readonly replicas: number;
   readonly markets: number;
+  /** Brokers of other people on the same accounts, with a database of their own. */
+  readonly deployments: number;
   readonly sessions: number;
   readonly chaosMinutes: number;
   /** Over how long its clouds' absences have to be seen (15 min at the real ones); what a cloud hides or delays scales with it. */
@@ -81,20 +86,22 @@ export interface PlanOptions {
 }
 
 export function planOf(seed: number, { without = [], only = FAULT_NAMES }: PlanOptions = {}): WorldPlan {
-  const dice = createDice(seedOf(seed, 'plan'));
   const rates = new Map<FaultName, number>();
   for (const name of FAULT_NAMES) {
+    const dice = createDice(seedOf(seed, `rate of ${name}`)); // of its own: a fault more or less leaves the others as they are
     const isOn = dice.chance(0.5);
-    const rate = FAULTS[name][0] * dice.between(0.1, 1) ** 2; // more often small than large; thrown for every fault, so that one less leaves the others as they are
+    const rate = FAULTS[name][0] * dice.between(0.1, 1) ** 2; // more often small than large
     if (isOn && only.includes(name) && !without.includes(name)) rates.set(name, rate);
   }
+  const dice = createDice(seedOf(seed, 'plan'));
   const absenceMinutes = dice.pick([4, 4, 6, 6, 15]);
   return {
     seed,
     rates,
     replicas: dice.pick([1, 1, 2, 2, 3]),
     markets: dice.pick([1, 1, 2]),
-    sessions: dice.whole(8, 16),
+    deployments: dice.pick([1, 1, 2]),
+    sessions: dice.whole(11, 19),
     chaosMinutes: absenceMinutes === 15 ? dice.whole(15, 30) : dice.whole(8, 16),
     absenceMinutes,
   };
@@ -116,6 +123,7 @@ export interface Fate {
 
 export function createFate(plan: WorldPlan): Fate {
   const dice = createDice(seedOf(plan.seed, 'fate'));
+  const chances = new Map(FAULT_NAMES.map((name) => [name, createDice(seedOf(plan.seed, `chance of ${name}`))]));
   const counts = new Map<FaultName, number>();
   let isOver = false;
   const note = (name: FaultName) => void counts.set(name, (counts.get(name) ?? 0) + 1);
@@ -124,7 +132,7 @@ export function createFate(plan: WorldPlan): Fate {
     counts,
     note,
     strikes(name) {
-      const isSo = !isOver && dice.chance(plan.rates.get(name) ?? 0);
+      const isSo = !isOver && chances.get(name)?.chance(plan.rates.get(name) ?? 0) === true;
       if (isSo) note(name);
       return isSo;
     },

@@ -17,6 +17,8 @@ interface SpendRequest {
   readonly segments: readonly BilledSegment[];
   readonly lives: readonly Lived[];
   readonly invoiced: MicroUsd;
+  /** Its tag was used by a lost database, too: what that made is a stray of this one, with no bill of its own. */
+  readonly mayBeTwo: boolean;
   /** It was believed gone and was there: what a list shows in the first two minutes is not believed to have cost anything before. */
   readonly cameBack: boolean;
   /** Wall time at the world's beginning. */
@@ -33,7 +35,7 @@ const CAME_BACK_MS = 3 * MINUTE_MS;
  * a while to see is booked until it was seen, an end that nobody confirmed until it was last
  * known to be alive.
  */
-export function judgeSpend({ attempt, segments, lives, invoiced, cameBack, startsAt, now }: SpendRequest): Spend {
+export function judgeSpend({ attempt, segments, lives, invoiced, mayBeTwo, cameBack, startsAt, now }: SpendRequest): Spend {
   const { ordinal, intentAt, goneAcceptedAt, destroyAnsweredAt, lastSeenAt, instanceState, tag } = attempt;
   const { consumerMicros, operatorMicros } = billOf(
     segments.filter((segment) => segment.ordinal === ordinal),
@@ -50,9 +52,12 @@ export function judgeSpend({ attempt, segments, lives, invoiced, cameBack, start
   const most = costOf(knownEnd - intentAt + ALWAYS_MS);
   if (booked > most) return { ...spend, failure: `${tag} is booked ${booked}, more than ${most} until its end was known` };
 
+  if (mayBeTwo && lives.length > 1) return spend;
   const answered = destroyAnsweredAt ?? 0;
   const isRefuted = instanceState !== 'stopping' && (lastSeenAt ?? 0) > answered + MINUTE_MS;
   const lastKnownAlive = isRefuted ? (lastSeenAt ?? 0) : answered;
+  // what was made before the attempt was written again, after the database had been replaced by an older one (RULE-R1)
+  const unwritten = lives.reduce((ms, { bornAt }) => ms + Math.max(0, intentAt - (startsAt + bornAt)), 0);
   const unseen = lives.reduce(
     (ms, { endedAt, bornAt }) =>
       endedAt === undefined ? ms : ms + Math.max(0, startsAt + endedAt - Math.max(lastKnownAlive, startsAt + bornAt)),
@@ -60,7 +65,7 @@ export function judgeSpend({ attempt, segments, lives, invoiced, cameBack, start
   );
   // another price than was agreed holds from the look that told it
   const untold = (Math.max(0, microsPerHour - attempt.priceMicrosPerHour) * (knownEnd - intentAt)) / HOUR_MS;
-  const least = invoiced - untold - costOf(unseen + ALWAYS_MS + (cameBack ? CAME_BACK_MS : 0));
+  const least = invoiced - untold - costOf(unwritten + unseen + ALWAYS_MS + (cameBack ? CAME_BACK_MS : 0));
   if (booked < least) return { ...spend, failure: `${tag} is booked ${booked}, less than ${least} of ${invoiced}` };
   return spend;
 }

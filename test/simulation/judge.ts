@@ -1,6 +1,7 @@
 import type Sqlite from 'better-sqlite3';
 import type { Clock } from '../../src/core/clock.ts';
 import type { SessionId } from '../../src/core/ids.ts';
+import type { DeploymentId } from '../../src/provider/ownership-tag.ts';
 import type { MicroUsd } from '../../src/core/money.ts';
 import { billOf } from '../../src/costs/bill.ts';
 import { createCostRepository } from '../../src/costs/cost-repository.ts';
@@ -10,7 +11,8 @@ import { brokenInvariants } from '../../src/sessions/invariants.ts';
 import { receiptOf } from '../../src/sessions/receipt.ts';
 import { createSessionRepository } from '../../src/sessions/session-repository.ts';
 import type { Cloud } from './cloud.ts';
-import type { Acknowledged } from './consumers.ts';
+import type { Acknowledged, Kept } from './consumers.ts';
+import type { Intents } from './intents.ts';
 import { judgeSpend } from './judge-spend.ts';
 
 /** What was found wrong, and what was counted. */
@@ -24,21 +26,31 @@ export interface Judgement {
   /** What the broker booked, and what the vendors charge, micro-dollars. */
   readonly booked: MicroUsd;
   readonly invoiced: MicroUsd;
-  /** The sum of what each attempt was booked too much and too little. */
-  readonly overbooked: MicroUsd;
-  readonly underbooked: MicroUsd;
-  /** Sessions whose books differ from the invoice, the worst first. */
-  readonly misbooked: readonly { readonly id: SessionId; readonly booked: MicroUsd; readonly invoiced: MicroUsd }[];
   readonly eventKinds: ReadonlyMap<string, number>;
   /** Why sessions ended. */
   readonly reasons: ReadonlyMap<string, number>;
 }
 
+export interface Judge {
+  /** After each step of time: what must hold at every moment. */
+  look(acknowledged: readonly Acknowledged[]): Promise<void>;
+  /** What the database says of a session. */
+  told(id: SessionId): Kept | undefined;
+  /** The database was replaced by an older one: what was begun before may have no row. */
+  rolledBack(): void;
+  /** Whether everything has ended and been proven, and nothing of ours lives. */
+  isSettled(): boolean;
+  conclude(acknowledged: readonly Acknowledged[]): Promise<Judgement>;
+}
+
 interface JudgeDeps {
+  readonly id: DeploymentId;
   readonly store: Store;
   readonly database: Sqlite.Database;
   readonly clouds: readonly Cloud[];
+  readonly intents: Intents;
   readonly clock: Clock;
+  readonly onFailure: (sentence: string) => void;
   /** Told of each that is believed gone and lives. */
   readonly onEarly: (tag: string) => void;
 }
@@ -50,77 +62,146 @@ interface AttemptRow {
   readonly gone_verified_at: number | null;
 }
 
+interface SessionRow {
+  readonly id: SessionId;
+  readonly version: number;
+  readonly desired: string;
+  readonly expires_at: number;
+}
+
 /** Looks on from outside: the vendor's truth, the rows, and what consumers were told. */
-export function createJudge({ store, database, clouds, clock, onEarly }: JudgeDeps) {
+export function createJudge({ id: deployment, store, database, clouds, intents, clock, onEarly, onFailure }: JudgeDeps): Judge {
   const sessions = createSessionRepository(store);
   const costs = createCostRepository(store);
   const audit = createAuditRepository(store);
   const attemptRows = database.prepare<[], AttemptRow>('select session_id, ordinal, tag, gone_verified_at from attempts');
+  const sessionRows = database.prepare<[], SessionRow>('select id, version, desired, expires_at from sessions');
+  const sessionRow = database.prepare<[string], SessionRow>(
+    'select id, version, desired, expires_at from sessions where id = ?',
+  );
   const openSessions = database.prepare<[], { id: SessionId; phase: string; status: string }>(
     "select id, phase, status from sessions where phase <> 'settled' or settled_cost_micros is null",
   );
   const livingStrays = database.prepare<[], { instance_id: string }>('select instance_id from strays where gone_at is null');
   const believedGone = new Set<string>();
+  const failures = new Set<string>();
+  const versions = new Map<SessionId, number>();
+  let restoredAt = Number.NEGATIVE_INFINITY;
   let closedWhileAlive = 0;
 
   const isAlive = (tag: string) => clouds.some((cloud) => cloud.isAlive(tag));
 
-  return {
-    /** After each step of time. */
-    look(): void {
-      for (const { tag, gone_verified_at } of attemptRows.all()) {
-        if (gone_verified_at === null) {
-          believedGone.delete(tag);
-          continue;
-        }
-        if (believedGone.has(tag)) continue;
-        believedGone.add(tag);
-        if (!isAlive(tag)) continue;
-        closedWhileAlive += 1;
-        onEarly(tag);
+  function fail(sentence: string): void {
+    if (failures.has(sentence)) return;
+    failures.add(sentence);
+    onFailure(sentence);
+  }
+
+  /** What a verdict must not say: that something is gone which lives. */
+  function lookForFalseEnds(rows: readonly AttemptRow[]): void {
+    for (const { tag, gone_verified_at } of rows) {
+      if (gone_verified_at === null) {
+        believedGone.delete(tag);
+        continue;
       }
+      if (believedGone.has(tag)) continue;
+      believedGone.add(tag);
+      if (!isAlive(tag)) continue;
+      closedWhileAlive += 1;
+      onEarly(tag);
+    }
+  }
+
+  /** No instance without a row (RULE-R1), but for those whose rows were lost. */
+  function lookForUnwritten(rows: readonly AttemptRow[]): void {
+    const written = new Set(rows.map(({ tag }) => tag));
+    for (const cloud of clouds)
+      for (const { id, request } of cloud.livingOf(deployment)) {
+        const tag = request?.tag ?? '';
+        if (!written.has(tag) && !intents.isBefore(tag, restoredAt))
+          fail(`${id} lives, and nobody has written ${tag} (RULE-R1)`);
+      }
+  }
+
+  function heldAgainst({ sessionId, stopped, expiresAt, isLost }: Acknowledged, row: SessionRow | undefined): void {
+    if (isLost) return;
+    if (!row) return fail(`lost: session ${sessionId} was acknowledged and is not there`);
+    if (stopped && row.desired !== 'gone') fail(`lost: the stop of ${sessionId} was acknowledged and is forgotten`);
+    if (row.expires_at < expiresAt) fail(`lost: the extension of ${sessionId} was acknowledged and is forgotten`);
+  }
+
+  /** The row of a session against what must always hold, and against its events. */
+  async function lookAt(id: SessionId) {
+    const record = await sessions.find(id);
+    if (!record) return undefined;
+    for (const sentence of brokenInvariants(record)) fail(`session ${id} breaks: ${sentence}`);
+    const events = await sessions.listEvents({ id, after: 0, limit: 10_000 });
+    if (events.some(({ version }, index) => index > 0 && version <= (events[index - 1]?.version ?? 0)))
+      fail(`session ${id}: the versions of its events do not rise`);
+    const lastEnd = events.findLast(({ kind }) => kind === 'session.stopped' || kind === 'session.failed')?.kind;
+    const { status } = record.session;
+    if (lastEnd !== (status === 'stopped' || status === 'failed' ? `session.${status}` : undefined))
+      fail(`session ${id} is ${status}, its events say ${lastEnd ?? 'no end'}`);
+    return { record, events };
+  }
+
+  return {
+    async look(acknowledged) {
+      const rows = attemptRows.all();
+      lookForFalseEnds(rows);
+      lookForUnwritten(rows);
+      const kept = new Map(sessionRows.all().map((row) => [row.id, row]));
+      for (const told of acknowledged) heldAgainst(told, kept.get(told.sessionId));
+      for (const { id, version } of kept.values()) {
+        if (versions.get(id) === version) continue;
+        versions.set(id, version);
+        await lookAt(id);
+      }
+    },
+
+    told(id) {
+      const row = sessionRow.get(id);
+      return row && { isStopped: row.desired === 'gone', expiresAt: row.expires_at };
+    },
+
+    rolledBack() {
+      restoredAt = clock.monotonicMs();
+      versions.clear();
     },
 
     /** Whether everything has ended and been proven, and nothing of ours lives. */
     isSettled(): boolean {
       return (
         openSessions.all().length === 0 &&
-        clouds.every((cloud) => cloud.livingOurs().length === 0) &&
+        clouds.every((cloud) => cloud.livingOf(deployment).length === 0) &&
         livingStrays.all().length === 0
       );
     },
 
     async conclude(acknowledged: readonly Acknowledged[]): Promise<Judgement> {
-      const failures: string[] = clouds.flatMap(({ crimes }) => crimes);
       for (const cloud of clouds)
-        for (const { id, tag, request } of cloud.livingOurs())
-          failures.push(`leaked: ${id} at ${cloud.id} (tag ${tag ?? request?.tag}) lives`);
-      for (const { id, phase, status } of openSessions.all()) failures.push(`stuck: session ${id} is ${status} (${phase})`);
-      for (const { instance_id } of livingStrays.all()) failures.push(`stuck: stray ${instance_id} is not known to be gone`);
-      const tags = clouds.flatMap((cloud) => cloud.madeTags());
-      if (new Set(tags).size !== tags.length) failures.push('an attempt was carried out twice');
-      for (const told of acknowledged) failures.push(...(await heldAgainst(told)));
+        for (const { id, tag, request } of cloud.livingOf(deployment))
+          fail(`leaked: ${id} at ${cloud.id} (tag ${tag ?? request?.tag}) lives`);
+      for (const { id, phase, status } of openSessions.all()) fail(`stuck: session ${id} is ${status} (${phase})`);
+      for (const { instance_id } of livingStrays.all()) fail(`stuck: stray ${instance_id} is not known to be gone`);
+      const tags = clouds.flatMap((cloud) => cloud.madeTags(deployment));
+      const single = tags.filter((tag) => !intents.mayComeAgain(tag));
+      if (new Set(single).size !== single.length) fail('an attempt was carried out twice');
+      for (const told of acknowledged) heldAgainst(told, sessionRow.get(told.sessionId));
 
       const rows = attemptRows.all();
       const eventKinds = new Map<string, number>();
       const reasons = new Map<string, number>();
-      const misbooked: { id: SessionId; booked: MicroUsd; invoiced: MicroUsd }[] = [];
-      let [booked, invoiced, overbooked, underbooked] = [0, 0, 0, 0];
+      let [booked, invoiced] = [0, 0];
       for (const id of new Set(rows.map((row) => row.session_id))) {
-        const record = await sessions.find(id);
-        if (!record) continue;
+        const seen = await lookAt(id);
+        if (!seen) continue;
+        const { record, events } = seen;
         const { attempts } = record;
         const { reason } = record.session;
         if (reason !== null) reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
         for (const { outcome } of attempts) if (outcome !== null) reasons.set(outcome, (reasons.get(outcome) ?? 0) + 1);
-        failures.push(...brokenInvariants(record).map((sentence) => `session ${id} breaks: ${sentence}`));
-        const events = await sessions.listEvents({ id, after: 0, limit: 10_000 });
         for (const { kind } of events) eventKinds.set(kind, (eventKinds.get(kind) ?? 0) + 1);
-        if (events.some(({ version }, index) => index > 0 && version <= (events[index - 1]?.version ?? 0)))
-          failures.push(`session ${id}: the versions of its events do not rise`);
-        const lastEnd = events.findLast(({ kind }) => kind === 'session.stopped' || kind === 'session.failed')?.kind;
-        if (lastEnd !== `session.${record.session.status}`)
-          failures.push(`session ${id} is ${record.session.status}, its events say ${lastEnd}`);
         const segments = await costs.segmentsOf(id);
         const spends = attempts.map((attempt) =>
           judgeSpend({
@@ -128,50 +209,56 @@ export function createJudge({ store, database, clouds, clock, onEarly }: JudgeDe
             segments,
             lives: clouds.flatMap((cloud) => cloud.lives(attempt.tag)),
             invoiced: clouds.reduce((micros, cloud) => micros + cloud.invoice(attempt.tag), 0),
+            mayBeTwo: intents.mayComeAgain(attempt.tag),
             cameBack: events.some(({ kind, data }) => kind === 'instance.reappeared' && data['attempt'] === attempt.ordinal),
             startsAt: clock.now() - clock.monotonicMs(),
             now: clock.now(),
           }),
         );
-        failures.push(...spends.flatMap(({ failure }) => failure ?? []));
+        for (const { failure } of spends) if (failure !== undefined) fail(failure);
         const receipt = receiptOf(await audit.list(id));
-        failures.push(...receipt.missing.map((sentence) => `the receipt of ${id}: ${sentence}`));
+        for (const sentence of receipt.missing) fail(`the receipt of ${id}: ${sentence}`);
         const told = billOf(receipt.segments, 0, clock.now());
         const bill = billOf(segments, 0, clock.now());
         if (told.consumerMicros !== bill.consumerMicros || told.operatorMicros !== bill.operatorMicros)
-          failures.push(`the receipt of ${id} tells another bill than its segments`);
-        const ours = spends.reduce((sum, spend) => sum + spend.booked, 0);
-        const real = spends.reduce((sum, spend) => sum + spend.invoiced, 0);
-        booked += ours;
-        invoiced += real;
-        overbooked += Math.max(0, ours - real);
-        underbooked += Math.max(0, real - ours);
-        if (Math.abs(ours - real) > 1) misbooked.push({ id, booked: ours, invoiced: real });
+          fail(`the receipt of ${id} tells another bill than its segments`);
+        booked += spends.reduce((sum, spend) => sum + spend.booked, 0);
+        invoiced += spends.reduce((sum, spend) => sum + spend.invoiced, 0);
       }
       return {
-        failures,
+        failures: [...failures],
         sessions: acknowledged.length,
         attempts: rows.length,
         instances: tags.length,
         closedWhileAlive,
         booked,
         invoiced,
-        overbooked,
-        underbooked,
-        misbooked: misbooked.toSorted((a, b) => Math.abs(b.booked - b.invoiced) - Math.abs(a.booked - a.invoiced)),
         eventKinds,
         reasons,
       };
     },
   };
+}
 
-  async function heldAgainst({ sessionId, stopped, expiresAt }: Acknowledged): Promise<readonly string[]> {
-    const record = await sessions.find(sessionId);
-    if (!record) return [`lost: session ${sessionId} was acknowledged and is not there`];
-    const { session } = record;
-    return [
-      ...(stopped && session.desired !== 'gone' ? [`lost: the stop of ${sessionId} was acknowledged and is forgotten`] : []),
-      ...(session.expiresAt < expiresAt ? [`lost: the extension of ${sessionId} was acknowledged and is forgotten`] : []),
-    ];
-  }
+/** Of all deployments of a world. */
+export function addedUp(judgements: readonly Judgement[]): Judgement {
+  const sum = (of: (judgement: Judgement) => number) => judgements.reduce((total, each) => total + of(each), 0);
+  return {
+    failures: judgements.flatMap(({ failures }) => failures),
+    sessions: sum(({ sessions }) => sessions),
+    attempts: sum(({ attempts }) => attempts),
+    instances: sum(({ instances }) => instances),
+    closedWhileAlive: sum((each) => each.closedWhileAlive),
+    booked: sum(({ booked }) => booked),
+    invoiced: sum(({ invoiced }) => invoiced),
+    eventKinds: added(judgements.map(({ eventKinds }) => eventKinds)),
+    reasons: added(judgements.map(({ reasons }) => reasons)),
+  };
+}
+
+/** The sum of what several counted by name. */
+export function added(counts: readonly ReadonlyMap<string, number>[]): ReadonlyMap<string, number> {
+  const sums = new Map<string, number>();
+  for (const [name, count] of counts.flatMap((each) => [...each])) sums.set(name, (sums.get(name) ?? 0) + count);
+  return sums;
 }

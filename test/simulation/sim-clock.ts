@@ -37,25 +37,42 @@ export class SimClock extends FakeClock {
   }
 }
 
-/** The clock of one machine: its wall clock may stand wrong. */
+/** The clock of one machine: its wall clock may stand wrong, and its monotonic clock stands still while it is suspended, as Linux's does. */
 export interface MachineClock extends Clock {
   jump(ms: number): void;
   /** As a machine's time service does. */
   setRight(): void;
+  suspend(): void;
+  resume(): void;
 }
 
 export function machineClock(clock: Clock): MachineClock {
   let offMs = 0;
+  let suspendedMs = 0;
+  let suspendedAt: number | undefined;
+  const monotonicMs = () => (suspendedAt ?? clock.monotonicMs()) - suspendedMs;
   return {
     now: () => clock.now() + offMs,
-    monotonicMs: () => clock.monotonicMs(),
-    sleep: (ms, signal) => clock.sleep(ms, signal),
+    machineNow: () => clock.machineNow() + offMs,
+    monotonicMs,
+    async sleep(ms, signal) {
+      const dueMs = monotonicMs() + ms;
+      do await clock.sleep(dueMs - monotonicMs(), signal);
+      while (dueMs - monotonicMs() > 0);
+    },
     timeoutSignal: (ms, parent) => clock.timeoutSignal(ms, parent),
     jump: (ms) => {
       offMs += Math.round(ms);
     },
     setRight: () => {
       offMs = 0;
+    },
+    suspend: () => {
+      suspendedAt ??= clock.monotonicMs();
+    },
+    resume: () => {
+      if (suspendedAt !== undefined) suspendedMs += clock.monotonicMs() - suspendedAt;
+      suspendedAt = undefined;
     },
   };
 }

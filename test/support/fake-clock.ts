@@ -26,6 +26,10 @@ export class FakeClock implements Clock {
     return this.#wall;
   }
 
+  machineNow(): EpochMs {
+    return this.#wall;
+  }
+
   monotonicMs(): number {
     return this.#monotonic;
   }

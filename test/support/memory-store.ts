@@ -16,7 +16,13 @@ export interface MemoryStore {
   readonly database: Sqlite.Database;
   /** As after the first start: no row is left. */
   empty(): void;
+  backup(): Backup;
+  /** As when the file is replaced by a copy of former times. */
+  restore(backup: Backup): void;
 }
+
+/** All rows of all tables. */
+export type Backup = ReadonlyMap<string, readonly Readonly<Record<string, unknown>>[]>;
 
 /**
  * The product's store over a real SQLite in memory, for thousands of short lives one after the other. Every broker that is started defines its
@@ -53,6 +59,13 @@ export function openMemoryStore({ clock = systemClock }: { readonly clock?: Cloc
     .all()
     .map(String);
   const deletes = names.map((name) => database.prepare(`DELETE FROM "${name}"`));
+  /** While nothing refers to anything. */
+  const unbound = (change: () => void) => {
+    database.pragma('foreign_keys = OFF');
+    change();
+    database.pragma('foreign_keys = ON');
+  };
+  const empty = () => unbound(() => deletes.forEach((each) => each.run()));
   return {
     database,
     store: {
@@ -60,10 +73,21 @@ export function openMemoryStore({ clock = systemClock }: { readonly clock?: Cloc
       read: (call) => store.read(canonical(call)),
       write: (body, isolation) => store.write(() => mapped(body(), canonical), isolation),
     },
-    empty() {
-      database.pragma('foreign_keys = OFF');
-      for (const each of deletes) each.run();
-      database.pragma('foreign_keys = ON');
+    empty,
+    backup: () =>
+      new Map(names.map((name) => [name, database.prepare<[], Record<string, unknown>>(`SELECT * FROM "${name}"`).all()])),
+    restore(backup) {
+      empty();
+      unbound(() => {
+        for (const [name, rows] of backup)
+          for (const row of rows) {
+            const columns = Object.keys(row);
+            const places = columns.map(() => '?').join(', ');
+            database
+              .prepare(`INSERT INTO "${name}" (${columns.map((each) => `"${each}"`).join(', ')}) VALUES (${places})`)
+              .run(...Object.values(row));
+          }
+      });
     },
   };
 }

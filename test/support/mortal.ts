@@ -81,6 +81,7 @@ export function mortalProvider(provider: Provider, life: Life): Provider {
 export function mortalClock(clock: Clock, life: Life): Clock {
   return {
     now: () => clock.now(),
+    machineNow: () => clock.machineNow(),
     monotonicMs: () => clock.monotonicMs(),
     sleep: (ms, signal) => life.whileAlive(() => clock.sleep(ms, signal)),
     timeoutSignal: (ms, parent) => clock.timeoutSignal(ms, parent),

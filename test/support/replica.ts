@@ -271,6 +271,7 @@ export async function createReplica(deps: ReplicaDeps): Promise<Replica> {
   const audit = createAuditRepository(store);
   const recovery = createRecoveryMode({ installation: createInstallationRepository(store), audit, clock });
   const shared = {
+    swept: new Set<ProviderId>(),
     audit,
     recovery,
     sessions,

@@ -3,7 +3,7 @@ import { FakeClock } from '../../../test/support/fake-clock.ts';
 import { anOffer, aTemplate } from '../../../test/support/in-memory-account.ts';
 import { createInMemoryProvider } from '../../../test/support/in-memory-provider.ts';
 import { recordingLog } from '../../../test/support/log.ts';
-import { aCreateRequest, aTag, uncancelled } from '../../../test/support/provider-calls.ts';
+import { aCreateRequest, aTag, byMonotonic, uncancelled } from '../../../test/support/provider-calls.ts';
 import { ProviderError } from '../provider-error.ts';
 import type { Provider } from '../provider.ts';
 import { aroundEveryCall } from './around.ts';
@@ -57,7 +57,7 @@ describe('decorate', () => {
     });
 
     const waiting = expect(
-      provider.createInstance(aCreateRequest(anOffer(), { notAfterMonotonicMs: 10_000 }), uncancelled),
+      provider.createInstance(aCreateRequest(anOffer(), { notAfter: byMonotonic(10_000) }), uncancelled),
     ).rejects.toMatchObject({ kind: 'unavailable' });
     await clock.advance(20_000);
 

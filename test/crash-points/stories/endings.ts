@@ -39,8 +39,9 @@ export const endings: readonly Story[] = [
     brings: ['attempt.unknown', 'session.stopping', 'session.stopped'],
     async play(stage) {
       stage.account.failNext('CreateInstance', { do: 'lose-answer' });
-      stage.account.failAlways('ListAllInstances', { do: 'fail', kind: 'unavailable' });
       const id = await stage.order();
+      await stage.until('the create was sent', () => stage.account.calls('CreateInstance') > 0);
+      stage.account.failAlways('ListAllInstances', { do: 'fail', kind: 'unavailable' });
       await stage.untilTold(id, 'attempt.unknown');
       await stage.stop(id);
       stage.account.heal();

@@ -98,8 +98,9 @@ export const lives: readonly Story[] = [
     brings: ['attempt.absent', 'session.failed'],
     async play(stage) {
       stage.account.failNext('CreateInstance', { do: 'fail', kind: 'ambiguous' });
-      stage.account.failAlways('ListAllInstances', { do: 'fail', kind: 'unavailable' });
       const id = await stage.order();
+      await stage.until('the create was sent', () => stage.account.calls('CreateInstance') > 0);
+      stage.account.failAlways('ListAllInstances', { do: 'fail', kind: 'unavailable' });
       await stage.untilTold(id, 'attempt.unknown');
       for (const offer of stage.account.offers) stage.account.changeOffer(offer, { priceMicrosPerHour: 900_000 });
       await stage.wait(3 * SECOND_MS);
