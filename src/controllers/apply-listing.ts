@@ -7,7 +7,10 @@ import { isTwin, whoseIs } from '../sessions/sights.ts';
 import type { SessionWriter } from '../sessions/session-writer.ts';
 import type { Listing } from './observer.ts';
 
-type Looked = Pick<Attempt, 'sessionId' | 'ordinal' | 'tag' | 'instanceId' | 'state' | 'firstSeenAt' | 'goneAcceptedAt'>;
+type Looked = Pick<
+  Attempt,
+  'sessionId' | 'ordinal' | 'tag' | 'instanceId' | 'instanceMadeAt' | 'state' | 'firstSeenAt' | 'goneAcceptedAt'
+>;
 
 /** What a complete list says of an attempt, as a fact. A suspect list that lacks it says nothing. */
 export async function applyListing(

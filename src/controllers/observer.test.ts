@@ -94,4 +94,20 @@ describeWorld('observer', (make) => {
     await world.clock.advance(HOUR_MS);
     expect((await list(world)).suspect).toBe(false);
   });
+
+  it('REL-B2, RULE-R7: a start does not forget that there were instances of others, and a suspect list does not either', async () => {
+    const world = await make();
+    const strangers = ['a', 'b'].map((id) => instanceId(id));
+    for (const id of strangers) world.account().plant({ id });
+    expect((await list(world)).suspect).toBe(false);
+    await world.crash();
+
+    for (const id of strangers) world.account().vanish(id);
+    for (let look = 0; look < 3; look += 1) {
+      await world.clock.advance(1_000);
+      expect((await list(world)).suspect).toBe(true);
+    }
+    await world.clock.advance(HOUR_MS);
+    expect((await list(world)).suspect).toBe(false);
+  });
 });

@@ -40,7 +40,10 @@ export interface ObserverMetrics {
 interface ObserverDeps {
   readonly providers: ReadonlyMap<ProviderId, Provider>;
   readonly sessions: { findHeld(provider: ProviderId): Promise<Attempt[]> };
-  readonly observations: { record(observation: Observation): Promise<void> };
+  readonly observations: {
+    record(observation: Observation): Promise<void>;
+    strangersSince(provider: ProviderId, since: EpochMs): Promise<number>;
+  };
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: ObserverMetrics;
@@ -81,28 +84,42 @@ export function createObserver(deps: ObserverDeps): Observer {
     } catch (error) {
       metrics.instancesListed({ provider: id, result: 'failed' });
       const detail = plainLine(error instanceof Error ? error.message : String(error));
-      await record({ provider: id, at: startedAt, complete: false, suspect: false, count: 0, detail });
+      await record({ provider: id, at: startedAt, complete: false, suspect: false, count: 0, strangers: 0, detail });
       throw error;
     }
     const lacking = await lackingOf(provider, instances, startedAt);
-    const isBlind = lacksAllStrangers(id, instances, began.monotonicMs);
+    const others = strangersOf(instances);
+    const isBlind = await lacksAllStrangers(id, others, { nowMs: began.monotonicMs, startedAt });
     const suspect = lacking.length > 0 || isBlind;
-    if (!suspect) strangers.set(id, { ids: strangersOf(instances), seenMs: began.monotonicMs });
+    if (!suspect) strangers.set(id, { ids: others, seenMs: began.monotonicMs });
     metrics.instancesListed({ provider: id, result: suspect ? 'suspect' : 'complete' });
     const detail =
       lacking.length > 0 ? `lacks ${lacking.length} instances held to be alive` : isBlind ? 'lacks all that is not ours' : '';
     if (suspect) log.warn({ provider: id, count: instances.length, lacking: lacking.length }, `suspect list: it ${detail}`);
-    await record({ provider: id, at: startedAt, complete: true, suspect, count: instances.length, detail });
+    await record({
+      provider: id,
+      at: startedAt,
+      complete: true,
+      suspect,
+      count: instances.length,
+      strangers: others.size,
+      detail,
+    });
     const listing = { provider: id, began, startedAt, instances, suspect };
     latest.set(id, listing);
     return listing;
   }
 
-  function lacksAllStrangers(provider: ProviderId, instances: readonly Instance[], nowMs: number): boolean {
+  async function lacksAllStrangers(
+    provider: ProviderId,
+    ids: ReadonlySet<InstanceId>,
+    { nowMs, startedAt }: { readonly nowMs: number; readonly startedAt: EpochMs },
+  ): Promise<boolean> {
     const known = strangers.get(provider);
-    const ids = strangersOf(instances);
-    const isKept = known !== undefined && nowMs - known.seenMs < STRANGERS_KEEP_MS;
-    return isKept && known.ids.size >= LEAST_STRANGERS && ![...known.ids].some((each) => ids.has(each));
+    if (known && nowMs - known.seenMs < STRANGERS_KEEP_MS)
+      return known.ids.size >= LEAST_STRANGERS && ![...known.ids].some((each) => ids.has(each));
+    // before the start, or by another broker, some may have been seen
+    return ids.size === 0 && (await observations.strangersSince(provider, startedAt - STRANGERS_KEEP_MS)) >= LEAST_STRANGERS;
   }
 
   const strangersOf = (instances: readonly Instance[]) =>

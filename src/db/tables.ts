@@ -167,6 +167,8 @@ export function defineTables(kit: Kit) {
       offer: kit.json<Offer>('offer'),
       instanceId: kit.text<InstanceId>('instance_id'),
       instanceState: kit.text<InstanceState>('instance_state'),
+      /** When it was made, by its provider's clock, as last told of what bore our tag: what bears the same id and was made later is another's. */
+      instanceMadeAt: kit.instant('instance_made_at'),
       /** How to get in, as last seen; `{}` while unknown. */
       ssh: kit.json<SshAccess | Record<string, never>>('ssh'),
       /** Pinned at the first proof. */
@@ -236,6 +238,8 @@ export function defineTables(kit: Kit) {
       /** It lacks something that is held to be alive: it proves no absence. */
       suspect: kit.bool('suspect'),
       count: kit.int('count').notNull(),
+      /** How many of them are not ours. */
+      strangers: kit.int('strangers').notNull().default(0),
       detail: kit.text('detail').notNull(),
     },
     (column) => [kit.primaryKey({ columns: [column.provider, column.at] })],

@@ -39,6 +39,7 @@ export function intentOf({ offer, probe, at, fenceMs, callTimeoutMs, ...same }: 
     createDeadlineAt: at + fenceMs,
     acceptedAt: null,
     runningAt: null,
+    instanceMadeAt: null,
     firstSeenAt: null,
     lastSeenAt: null,
     absences: [],

@@ -78,7 +78,7 @@ describeEachStore('sightings', (open) => {
   it('keeps what lists said for a while; a second record of one moment changes nothing', async () => {
     const store = await open();
     const sightings = createSightingRepository(store);
-    const observation = { provider: cloud, at: 1, complete: true, suspect: false, count: 3, detail: '' };
+    const observation = { provider: cloud, at: 1, complete: true, suspect: false, count: 3, strangers: 2, detail: '' };
     await sightings.record(observation);
     await sightings.record({ ...observation, count: 4 });
     await sightings.record({ ...observation, at: 2, complete: false, suspect: true });

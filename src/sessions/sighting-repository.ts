@@ -1,4 +1,4 @@
-import { and, eq, isNull, like, lt, sql } from 'drizzle-orm';
+import { and, desc, eq, gte, isNull, like, lt, sql } from 'drizzle-orm';
 import type { EpochMs } from '../core/clock.ts';
 import { everyColumn, statement } from '../db/statement.ts';
 import type { Store } from '../db/store.ts';
@@ -63,6 +63,21 @@ export function createSightingRepository(store: Store) {
       .onConflictDoNothing({ target: [observations.provider, observations.at] })
       .returning({ at: observations.at }),
   );
+  const lastBelieved = statement('observation.last-believed', (query, values: { provider: ProviderId; since: EpochMs }) =>
+    query
+      .select({ strangers: observations.strangers })
+      .from(observations)
+      .where(
+        and(
+          eq(observations.provider, values.provider),
+          gte(observations.at, values.since),
+          eq(observations.complete, true),
+          eq(observations.suspect, false),
+        ),
+      )
+      .orderBy(desc(observations.at))
+      .limit(1),
+  );
   const prune = statement('observation.prune', (query, values: { before: EpochMs }) =>
     query.delete(observations).where(lt(observations.at, values.before)).returning({ at: observations.at }),
   );
@@ -95,6 +110,11 @@ export function createSightingRepository(store: Store) {
     },
     async record(observation: Observation): Promise<void> {
       await store.write(() => record(observation));
+    },
+    /** How many instances of others the last list showed that could be believed; 0 where there was none since then. */
+    async strangersSince(provider: ProviderId, since: EpochMs): Promise<number> {
+      const [last] = await store.read(lastBelieved({ provider, since }));
+      return last?.strangers ?? 0;
     },
     async pruneObservations(before: EpochMs): Promise<number> {
       return (await store.write(() => prune({ before }))).length;

@@ -57,18 +57,20 @@ export function seen(draft: Draft, attempt: Attempt, instance: Instance, rules: 
 /** The vendor's clock and ours. */
 const CLOCK_TOLERANCE_MS = MINUTE_MS;
 
-type Identity = Pick<Attempt, 'tag' | 'instanceId' | 'firstSeenAt' | 'goneAcceptedAt'>;
+type Identity = Pick<Attempt, 'tag' | 'instanceId' | 'instanceMadeAt' | 'firstSeenAt' | 'goneAcceptedAt'>;
 
 /**
  * Whose an instance is, by its tag, or, where it bears none, by its id. A tag may have been lost (REL-B11), and ids are reused (REL-B15): without
- * a tag it is ours unless it was made after ours had been seen; where nobody says when it was made, unless the provider had said that ours is gone.
+ * a tag it is ours unless it was made after ours, by the provider's own clock where that has been told; where nobody says when it was made, unless the
+ * provider had said that ours is gone.
  */
 export function whoseIs(attempt: Identity, { id, tag, createdAt }: Instance): 'ours' | 'others' | 'unrelated' {
   if (tag === attempt.tag) return 'ours';
   if (id !== attempt.instanceId) return 'unrelated';
   if (tag !== undefined) return 'others';
-  if (createdAt === undefined || attempt.firstSeenAt === null) return attempt.goneAcceptedAt === null ? 'ours' : 'others';
-  return createdAt > attempt.firstSeenAt + CLOCK_TOLERANCE_MS ? 'others' : 'ours';
+  const madeBy = attempt.instanceMadeAt ?? attempt.firstSeenAt;
+  if (createdAt === undefined || madeBy === null) return attempt.goneAcceptedAt === null ? 'ours' : 'others';
+  return createdAt > madeBy + CLOCK_TOLERANCE_MS ? 'others' : 'ours';
 }
 
 /** A second instance under the same tag (REL-A7): the first is the session's, the orphan sweep ends the other. */
@@ -92,7 +94,7 @@ function adopt(draft: Draft, attempt: Attempt, instance: Instance, rules: StepRu
     error: null,
     absences: [],
     dueAt: now,
-    ...appearance(instance, now),
+    ...appearance(attempt, instance, now),
   });
   const rate = rateOf(attempt, instance, billing, session.diskGb);
   if (madeAt < now) bill(draft, attempt, startingRate(attempt, billing, session.diskGb), madeAt);
@@ -127,8 +129,14 @@ function bootTimeoutMs({ session }: Draft, rules: StepRules): number {
   return Math.max(rules.bootTimeoutMs, (templateTerms?.bootMinutes ?? 0) * MINUTE_MS);
 }
 
-function appearance(instance: Instance, now: EpochMs): Partial<Attempt> {
-  return { instanceState: instance.state, lastSeenAt: now, ...(instance.state === 'running' ? { ssh: instance.ssh } : {}) };
+function appearance(attempt: Attempt, instance: Instance, now: EpochMs): Partial<Attempt> {
+  const { state, tag, createdAt } = instance;
+  return {
+    instanceState: state,
+    lastSeenAt: now,
+    ...(tag === attempt.tag && createdAt !== undefined ? { instanceMadeAt: createdAt } : {}),
+    ...(state === 'running' ? { ssh: instance.ssh } : {}),
+  };
 }
 
 function observe(draft: Draft, attempt: Attempt, instance: Instance, rules: StepRules): void {
@@ -139,8 +147,9 @@ function observe(draft: Draft, attempt: Attempt, instance: Instance, rules: Step
   const known =
     attempt.instanceState === instance.state && (instance.state !== 'running' || isDeepStrictEqual(attempt.ssh, instance.ssh));
   const wasDialled = needsTunnel(attempt);
-  if (!known || !isFresh(attempt, now) || attempt.absences.length > 0)
-    setAttempt(draft, attempt, { ...appearance(instance, now), absences: [] });
+  const isDated = attempt.instanceMadeAt !== null || instance.createdAt === undefined;
+  if (!known || !isDated || !isFresh(attempt, now) || attempt.absences.length > 0)
+    setAttempt(draft, attempt, { ...appearance(attempt, instance, now), absences: [] });
   if (!wasDialled && needsTunnel(attempt)) dropAddress(draft);
   if (!known && session.status === 'running') moveAddress(draft, instance);
   if (!failIfTooDear(draft, attempt, rate)) failIfDead(draft, attempt, instance);
@@ -194,7 +203,7 @@ function stillThere(draft: Draft, attempt: Attempt, instance: Instance, rules: S
   if (attempt.instanceState === instance.state && isFresh(attempt, now) && attempt.absences.length === 0) return;
   const isTakenNow = instance.state === 'stopping' && isRefuted(attempt); // by a destroy whose answer nobody heard
   setAttempt(draft, attempt, {
-    ...appearance(instance, now),
+    ...appearance(attempt, instance, now),
     absences: [],
     ...(isTakenNow ? { destroyAnsweredAt: now } : {}),
   });
@@ -221,7 +230,7 @@ function reappeared(draft: Draft, attempt: Attempt, instance: Instance, rules: S
     firstSeenAt: attempt.firstSeenAt ?? now, // or it were nobody's once it loses its tag
     goneAcceptedAt: attempt.goneAcceptedAt ?? now,
     goneVerifiedAt: null,
-    ...appearance(instance, now),
+    ...appearance(attempt, instance, now),
   });
   bill(draft, attempt, rateOf(attempt, instance, rules.billingOf(attempt.provider), session.diskGb), unbilledSince);
   beginDestroy(draft, attempt);

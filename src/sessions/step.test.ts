@@ -67,6 +67,17 @@ describe('observation', () => {
     },
   );
 
+  it('REL-F1, REL-B11: whose it is does not hang on our clock: an instance that was made by a clock far ahead and loses its label is ours', () => {
+    const madeAt = runningStory().now + 3 * HOUR_MS;
+    const story = runningStory().tell(seen({ ...anInstance('running'), createdAt: madeAt }, 'list'));
+    const unlabelled = anInstance('running', { tag: null });
+
+    expect(whoseIs(story.attempt(), { ...unlabelled, createdAt: madeAt })).toBe('ours');
+    expect(whoseIs(story.attempt(), { ...unlabelled, createdAt: madeAt + 2 * MINUTE_MS })).toBe('others');
+    story.tell(seen({ ...unlabelled, createdAt: madeAt + 2 * MINUTE_MS }, 'list'));
+    expect(story.attempt().instanceMadeAt).toBe(madeAt);
+  });
+
   it('REL-B15: an instance with another id and another tag says nothing at all', () => {
     const story = runningStory();
     const before = story.record;

@@ -12,10 +12,10 @@ import { providerId } from '../provider/ids.ts';
 import { aMarketOffer, aSession, SESSION_ID, START } from './fixtures/session-records.ts';
 import { createSessionRepository } from './session-repository.ts';
 
-/** What the first release made: listings were kept whole, and nobody shared them. */
+/** What the first release made: listings were kept whole, and nobody shared them; two tables have grown since. */
 const firstRelease = {
   defineTables(kit) {
-    const { offerSlices: _, leases: __, audit: ___, ...kept } = berthSchema.defineTables(kit);
+    const { offerSlices: _, leases: _1, audit: _2, attempts: _3, observations: _4, ...kept } = berthSchema.defineTables(kit);
     const offerSnapshots = kit.table('offer_snapshots', {
       provider: kit.text('provider').primaryKey(),
       version: kit.int('version').notNull(),
