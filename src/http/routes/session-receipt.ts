@@ -28,6 +28,7 @@ export const sessionReceiptRoute: FastifyPluginAsyncZod<ReceiptDeps> = async (ap
     async (request) => {
       const id = sessionIdOf(request.params.id);
       const record = await sessions.find(id);
+      if (record && !maySee(request, record.session.consumerId)) throw sessionNotFound(id); // before the log is read
       const receipt = receiptOf(await audit.list(id));
       const consumerId = record?.session.consumerId ?? receipt.consumerId; // the session's row may be past its retention
       if (consumerId === undefined || !maySee(request, consumerId)) throw sessionNotFound(id);
