@@ -2,7 +2,7 @@
 // npm run simulate -- --ablations [--worlds N] [--from SEED]           brokers without a rule, until a world shows it; exits 1 when one is not missed
 // npm run simulate -- --seed N [--until STEP]                          everything that happens in one world
 // npm run simulate -- --shrink N                                       which faults the failure of a world needs, and how it ends
-// --gate: a run in which something that should happen never did is void. --record: adds the run to test/simulation/ledger.jsonl.
+// --gate: a run in which something that should happen never did, or no broker took a branch of the decisions, is void. --record: adds the run to test/simulation/ledger.jsonl.
 import { execFileSync } from 'node:child_process';
 import { appendFileSync, existsSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
@@ -17,7 +17,10 @@ const ONCE_IN_WORLDS = 150;
 /** Believed gone while alive, and found again: at most once in so many sessions. */
 const SESSIONS_A_FALSE_END = 5_000;
 const MOST_SHRUNK = 2;
+/** Worlds in which each branch of the decisions has to be taken. */
+const BRANCH_WORLDS = 150;
 const SCRIPT = 'test/simulation/simulate-seeds.ts';
+const BRANCHES = 'test/simulation/simulate-branches.ts';
 const LEDGER = join(root, 'test/simulation/ledger.jsonl');
 const tsx = packageScript('tsx', 'dist/cli.mjs');
 const wish = readArguments();
@@ -32,7 +35,14 @@ async function simulate(worlds) {
   const chunks = [...former];
   for (let begun = 0; begun < worlds; begun += CHUNK) chunks.push([wish.from + begun, Math.min(CHUNK, worlds - begun)]);
   const rows = [];
-  await onEveryCore(chunks, async ([from, count]) => {
+  const untaken = [];
+  const branches = async () => {
+    const { lines, output } = await run(BRANCHES, wish.from, BRANCH_WORLDS);
+    untaken.push(...(lines[0]?.untaken ?? [`the process ended: ${output.slice(-2_000)}`]));
+  };
+  await onEveryCore([...(wish.gate ? [branches] : []), ...chunks], async (task) => {
+    if (task === branches) return branches();
+    const [from, count] = task;
     const { lines, output } = await ask('worlds', from, count);
     for (const row of lines.filter(({ failures }) => failures.length > 0))
       console.log(`FAILED world ${row.seed}:\n  ${row.failures.slice(0, 5).join('\n  ')}`);
@@ -41,7 +51,11 @@ async function simulate(worlds) {
       rows.push({ failures: [`the process of worlds ${from} to ${from + count - 1} ended: ${output.slice(-2_000)}`] });
     if (count > 1) console.log(`${rows.length} of ${worlds + former.length} worlds`);
   });
-  return judge(rows, worlds + former.length, Math.round((Date.now() - startedAt) / 1_000));
+  for (const branch of untaken) console.log(`never taken in ${BRANCH_WORLDS} worlds: ${branch}`);
+  if (untaken.length > 0)
+    console.log('the run is VOID: worlds that take these, or a reason in test/simulation/not-taken-here.ts');
+  const holds = await judge(rows, worlds + former.length, Math.round((Date.now() - startedAt) / 1_000));
+  return holds && untaken.length === 0;
 }
 
 async function judge(rows, worlds, seconds) {
@@ -106,8 +120,12 @@ async function onEveryCore(tasks, perform) {
   await Promise.all(Array.from({ length: Math.min(availableParallelism(), tasks.length) }, worker));
 }
 
-async function ask(...command) {
-  const { output } = await runNode(tsx, [SCRIPT, ...command.map(String)]);
+function ask(...command) {
+  return run(SCRIPT, ...command);
+}
+
+async function run(script, ...command) {
+  const { output } = await runNode(tsx, [script, ...command.map(String)]);
   return { output, lines: output.split('\n').flatMap((line) => (/^[{[]/.test(line) ? [JSON.parse(line)] : [])) };
 }
 

@@ -1,9 +1,10 @@
 import type Sqlite from 'better-sqlite3';
 import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../../src/core/duration.ts';
+import { createIds } from '../../src/core/ids.ts';
 import type { Log } from '../../src/core/log.ts';
+import { seededRandom } from '../../src/core/random.ts';
 import { providerId } from '../../src/provider/ids.ts';
 import { parseDeploymentId, type DeploymentId } from '../../src/provider/ownership-tag.ts';
-import { countedIds } from '../support/counted-ids.ts';
 import { anOffer } from '../support/in-memory-account.ts';
 import { WORLD_SETTINGS, type ReplicaDeps } from '../support/replica.ts';
 import { createScriptedSsh } from '../support/scripted-ssh.ts';
@@ -71,7 +72,7 @@ export async function simulateWorld(seed: number, options: WorldOptions = {}): P
   const trace = createTrace({ clock, ...(options.onLine ? { onLine: options.onLine } : {}) });
   const { log, errors } = watchedLog();
   const intents = createIntents(clock);
-  const ids = countedIds();
+  const ids = createIds({ clock, random: seededRandom(seedOf(seed, 'ids')) }); // they tell when: a restored backup is known by that
 
   const deploymentIds = DEPLOYMENTS.slice(0, plan.deployments);
   const memories = deploymentIds.map((_, index) => emptyStore(clock, index));
