@@ -170,6 +170,7 @@ describe('the offers of a machine', () => {
   it('have no more than their share of the whole, though others left more, and of what is left, where they took more', () => {
     const half = { generation: 'kohaku', taken: taken({ gpuIds: new Set([0, 1]) }) } as const;
 
+    expect(offers({}, half).map(({ units }) => units)).toEqual([2, 1]);
     expect(offers({ memory_total_bytes: 10 * GIB }, half)[0]).toMatchObject({ cpuCores: 8, memoryMib: 2_560, units: 2 });
     expect(offers({ memory_total_bytes: 10 * GIB, memory_used_bytes: 8 * GIB, available_cores: 5 }, half)[0]).toMatchObject({
       cpuCores: 2,

@@ -74,6 +74,8 @@ describe('a complaint', () => {
     expect(complaintIn({ error: 'x'.repeat(3_000), message: 'y'.repeat(3_000) }).words).toHaveLength(4_000);
     expect(complaintIn({ errors: Array.from({ length: 60 }, () => 'a') }).words.split('\n')).toHaveLength(50);
     expect(complaintIn({ errors: Array.from({ length: 49 }, () => 'a'), message: 'b', msg: 'c' }).words).toMatch(/\nb$/);
+    expect(complaintIn({ errors: [[['deep']]] }).words).toBe('deep');
+    expect(complaintIn({ errors: [[[['deep']]]] }).words).toBe('');
     expect(complaintIn(nested(4)).words).toBe('deep');
     expect(complaintIn(nested(5)).words).toBe('');
   });

@@ -14,6 +14,11 @@ it.each<[string, string | undefined, string, number]>([
   ['geforcertx4090-1024gb', undefined, 'RTX 4090', 1_024],
   ['geforcertx4090-24gb', 'A GPU', 'RTX 4090', 24],
   ['geforcertx4090-24gb', 'GPU 24GB', 'RTX 4090', 24],
+  ['foo-16gb', 'Tesla T4 16GB', 'T4', 16],
+  ['foo-16gb', 'Arc 9X', 'ARC 9X', 16],
+  ['foo1-16gb', 'GPU 7', 'FOO1', 16],
+  ['foo1-16gb', 'GPU-24GB-4', 'FOO1', 16],
+  ['rtx12ada-8gb', undefined, 'RTX12ADA', 8],
   ['24gb_geforcertx4090', undefined, 'RTX 4090', 24],
 ])('%s, shown as %s, is %s with %i GiB', (model, shown, gpuType, gib) => {
   expect(gpuModelOf(model, shown)).toEqual({ gpuType, vramMib: gib * 1024 });
@@ -25,6 +30,7 @@ it.each<[string, string | undefined]>([
   ['geforcertx4090-0gb', undefined],
   ['geforcertx4090-1025gb', undefined],
   ['geforcertx4090x24gb', undefined],
+  ['geforcertx4090-24xgb', undefined],
   ['geforcertx4090-24gbx', undefined],
 ])('%s, shown as %s, tells no size, and is no model', (model, shown) => {
   expect(gpuModelOf(model, shown)).toBeUndefined();

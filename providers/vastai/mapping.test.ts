@@ -340,6 +340,7 @@ describe('the state of an instance', () => {
     ['Manifest for my/image:9 not found', 'the image has no such tag'],
     ['pull access denied for x', 'the image does not exist or is not public'],
     ['401 unauthorized', 'the image does not exist or is not public'],
+    ['unauthorized: authentication required', 'the image does not exist or is not public'],
     ['toomanyrequests: slow down', 'the image registry refused the host: too many pulls'],
     ['write /x: no space left on device', "the host's disk is full"],
     ['OCI runtime create', 'the host could not start the container (OCI runtime or GPU device)'],

@@ -13,7 +13,7 @@ export const groups = {
     ],
     tests: [
       'src/sessions/{absence,account-fault,adoption,audit-entries,billing,draft,intent,invariants,preemption,receipt,retry-rules,session-state,terms}.test.ts',
-      'src/sessions/step{,-create,-destroy,-tunnel,-table}.test.ts',
+      'src/sessions/step{,-create,-destroy,-events,-late,-tunnel,-table}.test.ts',
       'src/provider/decorators/fenced.test.ts',
       'src/provider/ownership-tag.test.ts',
     ],
@@ -26,12 +26,12 @@ export const groups = {
   },
   'mapping-vastai': {
     mutate: ['providers/vastai/{mapping,offers}.ts'],
-    tests: ['providers/vastai/{mapping,offers}.test.ts'],
+    tests: ['providers/vastai/{mapping,offer-rows}.test.ts'],
     least: 80,
   },
   'mapping-tensordock': {
     mutate: ['providers/tensordock/{mapping,complaint,offers,offer-code,machine-size,gpu-model}.ts'],
-    tests: ['providers/tensordock/{mapping,complaint,offers,offer-code,machine-size,gpu-model}.test.ts'],
+    tests: ['providers/tensordock/{mapping,complaint,stock,offer-code,machine-size,gpu-model}.test.ts'],
     least: 80,
   },
   'mapping-hakuriver': {

@@ -25,6 +25,18 @@ describe('brokenInvariants', () => {
     expect(brokenInvariants(running())).toEqual([]);
   });
 
+  it('finds nothing in a session whose first attempt is gone and whose second is in use, up to the hard maximum', () => {
+    const { session, attempts } = running();
+    const [live] = attempts;
+    const gone = { ...anIntent(1), state: 'gone' as const };
+    const record = {
+      session: { ...session, attemptCount: 2, expiresAt: session.hardDeadlineAt },
+      attempts: live ? [gone, { ...live, ordinal: 2 }] : [],
+    };
+
+    expect(brokenInvariants(record)).toEqual([]);
+  });
+
   it.each<[string, () => SessionRecord]>([
     [
       'a session has at most one open attempt',
@@ -53,7 +65,22 @@ describe('brokenInvariants', () => {
     ['a live attempt knows its instance', () => of(running(), {}, { instanceId: null })],
     ['nothing is billed that is gone', () => of(ended(), {}, { billingSince: START })],
     ['verified means that every attempt is gone by verdict', () => of(ended(), {}, { state: 'verifying' })],
+    ['nothing is billed that is gone', () => of(ended(), {}, { state: 'verifying', billingSince: START })],
   ])('RULE-R16: %s', (sentence, record) => {
     expect(brokenInvariants(record())).toContain(sentence);
+  });
+
+  it.each<[string, Partial<SessionRecord['session']>, Partial<SessionRecord['attempts'][number]>]>([
+    ['attempts are numbered without gaps', {}, { ordinal: 3 }],
+    ['an end status means that the provider said gone of everything', {}, { state: 'destroying', goneAcceptedAt: null }],
+    ['an unwanted session keeps no instance alive', { status: 'stopping', stoppedAt: null }, { state: 'live' }],
+    ['a live attempt knows its instance', { desired: 'run' }, { state: 'live', instanceId: null }],
+    ['nothing is billed that is gone', {}, { billingSince: START }],
+    ['verified means that every attempt is gone by verdict', {}, { state: 'verifying' }],
+  ])('RULE-R16: one attempt as it should be excuses no other: %s', (sentence, session, second) => {
+    const record = ended();
+    const attempts = record.attempts.flatMap((attempt) => [attempt, { ...attempt, ordinal: 2, ...second }]);
+
+    expect(brokenInvariants({ session: { ...record.session, attemptCount: 2, ...session }, attempts })).toContain(sentence);
   });
 });
