@@ -175,6 +175,7 @@ describe('an instance whose rows were lost', () => {
       'provider instance.seen',
       'provider instance.created',
     ]);
+    expect(audit[1]?.data).toMatchObject({ by: 'list', instance_state: 'running' });
     expect(audit[0]?.data).toMatchObject({ consumer_id: 'alice', instance_id: 'instance-1', ran: true });
   });
 

@@ -224,6 +224,18 @@ describe('the rows of looks', () => {
     ]);
   });
 
+  it('tell no look that came too soon to count, though it puts off the next', () => {
+    const story = storyAt('verifying').tell(missing('get')).wait(MINUTE_MS);
+    const old: Fact = { kind: 'missing', ordinal: 1, by: 'get', askedMsAgo: 30 * SECOND_MS };
+
+    expect(rowsBy(story, old)).toEqual([]);
+    expect(story.attempt().dueAt).toBe(story.now + MINUTE_MS);
+  });
+
+  it('tell no sight of what is on its way out that shows it in another state, beside its bill', () => {
+    expect(rowsBy(storyAt('destroying'), seen()).map(({ kind }) => kind)).toEqual(['cost.billed']);
+  });
+
   it('tell what came back after it was gone', () => {
     expect(rowsBy(storyAt('gone').wait(HOUR_MS), seen(anInstance('stopping'), 'list'))).toEqual([
       { actor: 'provider', kind: 'instance.seen', data: { ...KNOWN, ...sight('list', 'stopping') } },

@@ -1,5 +1,14 @@
 import { expect, it } from 'vitest';
-import { FAILURE_REASONS, SESSION_STATUSES, STOP_REASONS, actionsOf, isEnded, isStopReason } from './session-state.ts';
+import {
+  FAILURE_REASONS,
+  SESSION_STATUSES,
+  STOP_REASONS,
+  actionsOf,
+  isEnded,
+  isHopeful,
+  isStopReason,
+  mayExist,
+} from './session-state.ts';
 
 it.each([
   ['pending', 'extend done delete'],
@@ -15,6 +24,17 @@ it.each([
 it('the statuses are told in the order of a life, and two of them are an end', () => {
   expect(SESSION_STATUSES).toEqual(['pending', 'provisioning', 'running', 'stopping', 'stopped', 'failed']);
   expect(SESSION_STATUSES.filter((status) => isEnded({ status }))).toEqual(['stopped', 'failed']);
+});
+
+it.each([
+  ['intent', true, true],
+  ['unknown', true, true],
+  ['live', true, true],
+  ['destroying', true, false],
+  ['verifying', false, false],
+  ['gone', false, false],
+] as const)('an attempt that is %s: something may exist: %s, it may still be handed out: %s', (state, exists, hopeful) => {
+  expect([mayExist(state), isHopeful({ state })]).toEqual([exists, hopeful]);
 });
 
 it('a wish of somebody is no failure, and no failure is a wish', () => {
