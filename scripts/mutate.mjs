@@ -6,7 +6,7 @@ import { groups } from './lib/mutation-groups.mjs';
 const [wanted = '', ...strykerArguments] = process.argv.slice(2);
 const names = Object.keys(groups).filter((name) => name === wanted || name.startsWith(`${wanted}-`));
 if (names.length === 0) {
-  console.error(`npm run mutate: name one of ${Object.keys(groups).join(', ')}, or mapping for all of these`);
+  console.error(`npm run mutate: name one of ${Object.keys(groups).join(', ')}, or mapping for the last three`);
   process.exit(2);
 }
 

@@ -19,6 +19,9 @@ it.each<[string, string | undefined, string, number]>([
   ['foo1-16gb', 'GPU 7', 'FOO1', 16],
   ['foo1-16gb', 'GPU-24GB-4', 'FOO1', 16],
   ['rtx12ada-8gb', undefined, 'RTX12ADA', 8],
+  ['rtx9980ada-8gb', undefined, 'RTX 9980 Ada', 8],
+  ['rtxpro9980-8gb', undefined, 'RTX PRO 9980', 8],
+  ['teslax9980-8gb', undefined, 'X9980', 8],
   ['24gb_geforcertx4090', undefined, 'RTX 4090', 24],
 ])('%s, shown as %s, is %s with %i GiB', (model, shown, gpuType, gib) => {
   expect(gpuModelOf(model, shown)).toEqual({ gpuType, vramMib: gib * 1024 });
