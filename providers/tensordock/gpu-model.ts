@@ -20,7 +20,7 @@ export function gpuModelOf(model: string, displayName: string | undefined): GpuM
 }
 
 function nameOf(model: string, displayName: string | undefined): string {
-  const shown = plainLine(displayName ?? '', 100);
+  const shown = plainLine(displayName ?? '', 100).replace(/(\d)\s+(gb)\b/i, '$1$2'); // as everywhere else
   return /[A-Za-z]\d|\d[A-Za-z]|\d{2}/.test(shown.replace(SIZE, ' ')) ? shown : model;
 }
 

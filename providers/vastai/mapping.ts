@@ -219,7 +219,7 @@ function isStopped({ intended_status: intended, cur_state: current, next_state: 
   return intended === undefined ? current === 'stopped' && next === 'stopped' : intended.toLowerCase() === 'stopped';
 }
 
-/** The first that fits tells what to believe. A word that nobody knows is an instance that is not ready. */
+/** The first that fits tells what to believe. */
 const STATUS_STORIES: readonly StatusStory[] = [
   { name: 'broken while booting', when: (record) => isBooting(record) && bootFault(record) !== undefined, becomes: 'failed' },
   { name: 'outbid', when: (record) => isStopped(record) && isBid(record), becomes: 'paused' },
@@ -230,7 +230,6 @@ const STATUS_STORIES: readonly StatusStory[] = [
   { name: 'outbid, as told by the host', when: (record) => isIn(STATUS.ended)(record) && isBid(record), becomes: 'paused' },
   { name: 'ended by itself', when: isIn(STATUS.ended), becomes: 'failed', reason: 'the container ended by itself' },
   { name: 'host does not answer', when: isIn(STATUS.silent), becomes: 'silent' },
-  { name: 'unheard of', when: () => true, becomes: 'starting' },
 ];
 
 export interface ToldStatus {
@@ -243,6 +242,7 @@ export interface ToldStatus {
 
 export function tellStatus(record: InstanceRecord): ToldStatus {
   const found = STATUS_STORIES.find(({ when }) => when(record));
+  // a word that nobody knows is an instance that is not ready
   if (found === undefined) return { story: 'unheard of', becomes: 'starting', reason: '' };
   return { story: found.name, becomes: found.becomes, reason: found.reason ?? bootFault(record) ?? '' };
 }

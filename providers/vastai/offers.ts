@@ -244,7 +244,6 @@ const THEIR_NAMES: Readonly<Record<string, readonly string[]>> = {
   h100: ['H100 PCIE', 'H100'],
   h100sxm: ['H100 SXM'],
   gh200: ['GH200', 'GH200 SXM'],
-  gh200sxm: ['GH200 SXM'],
   rtx8000: ['Q RTX 8000'],
   rtx6000: ['Q RTX 6000'],
   rtx4000: ['Q RTX 4000'],

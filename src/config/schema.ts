@@ -222,7 +222,7 @@ export const Settings = z.strictObject({
       default: '1',
       example: '1',
     }),
-    maxAttempts: setting(wholeNumber({ min: 1, max: 100 }), {
+    maxAttempts: setting(wholeNumber({ min: 1, max: 99 }), {
       variable: 'MAX_ATTEMPTS',
       description: 'How many offers one session may try before it fails.',
       default: '6',

@@ -30,6 +30,12 @@ it.each<[string, Partial<ChargeComparison>, string]>([
     'matches',
   ],
   ['a minute more of a few minutes', { oursMicros: 100_000, chargedMicros: 117_000, priceMicrosPerHour: 960_000 }, 'differs'],
+  ['one percent of the greater of the two, and no rounding', { chargedMicros: 10.1005 * USD, roundingMicros: 0 }, 'matches'],
+  [
+    'to the micro-dollar what it costs, where nothing is rounded',
+    { oursMicros: 0, chargedMicros: 0, roundingMicros: 0 },
+    'matches',
+  ],
   ['nothing where it has cost nothing', { oursMicros: 0, chargedMicros: 0, rows: 0 }, 'matches'],
 ])('billed: %s', (_what, change, verdict) => {
   expect(judgeCharge({ ...base, ...change })).toBe(verdict);

@@ -36,6 +36,9 @@ function aSegment(changes: Partial<BilledSegment> = {}): BilledSegment {
   };
 }
 
+/** A dollar in five minutes. */
+const aDearSegment = (changes: Partial<BilledSegment>) => aSegment({ priceMicrosPerHour: 12_000_000, ...changes });
+
 const verdictOf = ({ state, why }: SpendVerdict) => (why === undefined ? state : `${state}: ${why}`);
 const at = (minutes: number) => EPOCH + minutes * MINUTE_MS;
 const withChange = (readings: AccountReading[], index: number, change: Partial<AccountReading>) =>
@@ -84,11 +87,47 @@ describe('judgeSpend', () => {
       [aSegment({ toAt: at(5) }), aSegment({ sequence: 2, priceMicrosPerHour: 2_400_000, fromAt: at(5) })],
       'matches',
     ],
+    ['what is told from rounding, and not more', falling(5_000, 5_000, 2_500), [], 'matches'],
+    ['a micro-dollar more than that', falling(4_167, 4_167, 4_167), [], 'possible_leak'],
+    ['less than nothing, by no more than that', falling(-5_000, -5_000, -2_500), [], 'matches'],
+    ['less than nothing, by a micro-dollar more', falling(-5_000, -5_000, -2_501), [], 'less'],
+    ['half as much in one part as on average', falling(75_000, 150_000, 225_000), [], 'possible_leak'],
+    ['less than half as much in one part', falling(74_999, 150_000, 225_001), [], 'cannot_tell: uneven'],
+    ['much at once and a little ever after', falling(300_000, 10_000, 10_000), [], 'cannot_tell: uneven'],
+    [
+      'more than is known, but for the time of one that the operator pays for',
+      falling(100_000, 300_000, 300_000),
+      [aSegment({ payer: 'operator', toAt: at(5) })],
+      'cannot_tell: uneven',
+    ],
+    ['a minute more of a dear one that ended', falling(1_000_000, 200_000, 0), [aDearSegment({ toAt: at(5) })], 'matches'],
+    ['a minute more of a dear one that began', falling(0, 200_000, 1_000_000), [aDearSegment({ fromAt: at(10) })], 'matches'],
+    [
+      'more, all the time, beside a dear one that neither began nor ended meanwhile',
+      falling(1_140_000, 1_140_000, 1_140_000),
+      [aDearSegment({ toAt: at(16) })],
+      'possible_leak',
+    ],
+    [
+      'more, all the time, beside a dear one that was there just then',
+      falling(1_140_000, 1_140_000, 1_140_000),
+      [aDearSegment({ fromAt: at(0), toAt: at(15) })],
+      'possible_leak',
+    ],
+    [
+      'more, all the time, beside the bill of no time at all',
+      falling(50_000, 50_000, 50_000),
+      [aDearSegment({ fromAt: at(7), toAt: at(7) })],
+      'possible_leak',
+    ],
   ])('says of a balance that falls by %s', (_what, readings, segments, verdict) => {
     expect(verdictOf(judgeSpend({ readings, segments, unknownMicrosPerHour: 0 }))).toBe(verdict);
   });
 
   const leaking = falling(200_000, 200_000, 200_000, 200_000, 200_000, 200_000);
+  const gapped = (ms: number) => later(leaking, 6, { wallMs: ms - STEP_MS, monotonicMs: ms - STEP_MS });
+  const topped = (first: number, micros: MicroUsd) =>
+    leaking.map((reading, index) => (index < first ? reading : { ...reading, balanceMicros: reading.balanceMicros + micros }));
   it.each<[string, AccountReading[], string]>([
     ['nothing is in the way', leaking, 'possible_leak'],
     ['somebody else spends now', withChange(leaking, 6, { others: 'foreign' }), 'cannot_tell: foreign'],
@@ -108,6 +147,13 @@ describe('judgeSpend', () => {
       'cannot_tell: too_short',
     ],
     ['REL-F1: the wall clock jumped meanwhile', later(leaking, 5, { wallMs: 2 * 60 * MINUTE_MS }), 'cannot_tell: too_short'],
+    ['twelve minutes were not watched', gapped(12 * MINUTE_MS), 'cannot_tell: uneven'],
+    ['a moment more was not watched', gapped(12 * MINUTE_MS + 1), 'cannot_tell: too_short'],
+    ['the wall clock was set by five seconds', later(leaking, 5, { wallMs: 5_000 }), 'possible_leak'],
+    ['REL-F1: the wall clock was set by more', later(leaking, 5, { wallMs: 5_001 }), 'cannot_tell: too_short'],
+    ['money came in a quarter of an hour ago', topped(3, 20_000_000), 'possible_leak'],
+    ['a cent came back and no more', topped(5, 210_000), 'cannot_tell: uneven'],
+    ['a little more than a cent came back', topped(5, 210_001), 'cannot_tell: top_up'],
     ['one reading is missing', leaking.filter((_, index) => index !== 5), 'possible_leak'],
     ['there is no reading', [], 'cannot_tell: too_short'],
   ])('REL-B16: where the balance falls twice as fast, and %s', (_what, readings, verdict) => {
@@ -127,6 +173,16 @@ describe('judgeSpend', () => {
     const { state, why } = judgeSpend({ readings, segments: [aSegment({ fromAt: at(60) })], unknownMicrosPerHour: 0 });
 
     expect({ state, why }).toEqual({ state: 'cannot_tell', why: 'misdated' });
+  });
+
+  it('takes a bill that begins within a minute for one of now', () => {
+    const readings = falling(100_000, 100_000, 100_000);
+    const begun = (afterMs: number) => [aSegment(), aSegment({ ordinal: 2, fromAt: at(15) + afterMs })];
+
+    expect(verdictOf(judgeSpend({ readings, segments: begun(MINUTE_MS), unknownMicrosPerHour: 0 }))).toBe('matches');
+    expect(verdictOf(judgeSpend({ readings, segments: begun(MINUTE_MS + 1), unknownMicrosPerHour: 0 }))).toBe(
+      'cannot_tell: misdated',
+    );
   });
 
   it('tells what it compared: the last quarter of an hour, and not what was before', () => {

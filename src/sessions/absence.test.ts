@@ -18,6 +18,12 @@ describe('isAbsent', () => {
     ['three said so, but only by list', looks('list', 0, 7, 15), false],
     ['many said so within fourteen minutes', inOrder([...looks('get', 0, 5, 10, 14), ...looks('list', 1, 6, 11)]), false],
     ['three said so, two of them within the same minute', inOrder([...looks('get', 0, 15), ...looks('list', 0.5)]), false],
+    [
+      'three said so, the last two exactly as far apart as counts',
+      inOrder([...looks('get', 0, 15), ...looks('list', 14)]),
+      true,
+    ],
+    ['three said so, the last two a little closer', inOrder([...looks('get', 0, 15), ...looks('list', 14.1)]), false],
     ['they are exactly spaced', inOrder([...looks('get', 0, 1, 15), ...looks('list', 1, 2)]), true],
   ] as const)('RULE-R6: %s → %s', (_, absences, verdict) => {
     expect(isAbsent({ absences, policy: CLOUD, instanceIdKnown: true })).toBe(verdict);

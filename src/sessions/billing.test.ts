@@ -140,6 +140,68 @@ describe('the bill of an attempt', () => {
     },
   );
 
+  it('REL-C16: a list may show its own past for two minutes, and no longer', () => {
+    const billedFrom = (afterMs: number) => {
+      const story = storyAt('verifying');
+      const goneAt = story.attempt().goneAcceptedAt ?? 0;
+      story.wait(goneAt + afterMs - story.now);
+      story.tell({ kind: 'seen', ordinal: 1, by: 'list', instance: anInstance('running'), askedAt: story.now });
+      return (story.segments.at(-1)?.fromAt ?? 0) - goneAt;
+    };
+
+    expect([2 * MINUTE_MS - 1, 2 * MINUTE_MS].map(billedFrom)).toEqual([2 * MINUTE_MS - 1, 0]);
+  });
+
+  it('REL-C16: what came back again, though no destroy was ever answered since, is billed since the second verdict', () => {
+    const story = storyAt('gone')
+      .wait(HOUR_MS)
+      .tell({ kind: 'seen', ordinal: 1, by: 'get', instance: anInstance('running') });
+    story.wait(HOUR_MS).missingFor(16 * MINUTE_MS);
+    const { state, goneAcceptedAt, goneVerifiedAt } = story.attempt();
+    expect(state).toBe('gone');
+    expect(goneAcceptedAt).toBeLessThan((goneVerifiedAt ?? 0) - HOUR_MS);
+
+    story.wait(HOUR_MS).tell({ kind: 'seen', ordinal: 1, by: 'get', instance: anInstance('running') });
+
+    expect(story.segments.at(-1)).toMatchObject({ payer: 'operator', fromAt: goneVerifiedAt, toAt: null });
+  });
+
+  it('REL-C16: what was accepted in the moment that its destroy was asked for costs from when it is seen again', () => {
+    const story = storyAt('live').tell(
+      { kind: 'stop_requested', reason: 'idle' },
+      { kind: 'destroy_answered', ordinal: 1, result: 'gone' },
+    );
+
+    story.wait(HOUR_MS).tell({ kind: 'seen', ordinal: 1, by: 'get', instance: anInstance('running') });
+
+    expect(story.segments.at(-1)).toMatchObject({ payer: 'operator', fromAt: story.now, toAt: null });
+  });
+
+  it('REL-A4: what nobody knew of and a list shows at once has cost money since its call', () => {
+    const story = storyAt('unknown')
+      .missingFor(14 * MINUTE_MS)
+      .wait(2 * MINUTE_MS);
+    story.tell({ kind: 'missing', ordinal: 1, by: 'list' });
+    expect(story.attempt().state).toBe('gone');
+
+    story.wait(MINUTE_MS).tell({ kind: 'seen', ordinal: 1, by: 'list', instance: anInstance('running'), askedAt: story.now });
+
+    expect(story.segments).toMatchObject([{ payer: 'operator', fromAt: story.attempt().intentAt, toAt: null }]);
+  });
+
+  it('REL-C2: what is seen a minute after its destroy was answered, and no later, is billed until that answer', () => {
+    const billedMs = (afterMs: number) => {
+      const story = runningStory().tell({ kind: 'stop_requested', reason: 'user_requested' });
+      story.tell({ kind: 'destroy_answered', ordinal: 1, result: 'destroying' });
+      const answeredAt = story.now;
+      story.wait(afterMs).tell({ kind: 'seen', ordinal: 1, by: 'get', instance: anInstance('running') });
+      story.wait(SECOND_MS).tell({ kind: 'missing', ordinal: 1, by: 'get' });
+      return (story.segments.at(-1)?.toAt ?? 0) - answeredAt;
+    };
+
+    expect([MINUTE_MS, MINUTE_MS + 1].map(billedMs)).toEqual([0, MINUTE_MS + 1]);
+  });
+
   it('REL-A4, REL-A5: what nobody knew of has cost money since its call', () => {
     for (const story of [storyAt('unknown').missingFor(16 * MINUTE_MS), storyAt('intent').tell(refused('capacity'))]) {
       const { intentAt } = story.attempt();

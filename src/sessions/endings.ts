@@ -30,7 +30,7 @@ interface Failing {
 /** The attempt is no use. Whether something of it may still exist is its state's business, not this function's. */
 export function blame(draft: Draft, attempt: Attempt, { reason, message }: Failing): void {
   setAttempt(draft, attempt, { outcome: attempt.outcome ?? reason, error: attempt.error ?? message });
-  if (!blamesOffer(reason, draft.session) || draft.failures.some(({ ordinal }) => ordinal === attempt.ordinal)) return;
+  if (!blamesOffer(reason, draft.session)) return;
   // refused for a bid or taken back for one: the market says the same of the offer
   const isLostBid = attempt.offer.interruptible && reason === 'stale_inventory';
   draft.failures.push({

@@ -52,7 +52,8 @@ describe('an interruptible session whose instance is paused', () => {
     expect(story.session.error).toContain('higher bid');
     expect(story.attempt()).toMatchObject({ state: 'destroying', outcome: 'preempted', dueAt: story.now });
     expect(story.events.slice(-3)).toEqual(['instance.preempted', 'attempt.failed', 'session.stopping']);
-    const last = story.transitions.at(-1)?.events.at(-1);
+    const [first, last] = [0, -1].map((index) => story.transitions.at(-1)?.events.at(index));
+    expect(first).toEqual({ kind: 'instance.preempted', data: { attempt: 1, instance_id: 'instance-1' } });
     expect(last).toMatchObject({ kind: 'session.stopping', data: { reason: 'preempted' } });
   });
 
@@ -173,5 +174,13 @@ describe('the price of an interruptible session', () => {
     const dear = anInstance('running', { priceMicrosPerHour: Math.ceil(BID_PRICE * 1.05) + 1 });
 
     expect(booting().tell(seen(dear)).attempt()).toMatchObject({ state: 'destroying', outcome: 'price_changed' });
+  });
+
+  it('above the cap counts before a pause: it ends for its price, and for that alone', () => {
+    const dear = anInstance('paused', { priceMicrosPerHour: Math.ceil(BID_PRICE * 1.05) + 1 });
+    const story = booting().tell(seen(dear));
+
+    expect(story.attempt().outcome).toBe('price_changed');
+    expect(story.events).not.toContain('instance.preempted');
   });
 });

@@ -80,7 +80,7 @@ describe('blamesOffer', () => {
     ]);
   });
 
-  it.each([{ image: 'my/image' }, { onStart: 'exit 1' }])(
+  it.each([{ image: 'my/image' }, { onStart: 'exit 1' }, { templateHashId: '0f3c5a7b' }])(
     "PEER-11.2.19: a bad boot of the consumer's own software (%o) hides nothing",
     (own) => {
       const session = aSession();

@@ -36,7 +36,7 @@ const LIST_PAST_MS = 2 * MINUTE_MS;
 type Sighting = 'answered' | 'found' | 'found, as it may have been';
 
 /** An instance that is surely the attempt's own. */
-export function seen(draft: Draft, attempt: Attempt, instance: Instance, rules: StepRules, sighting: Sighting = 'found'): void {
+export function seen(draft: Draft, attempt: Attempt, instance: Instance, rules: StepRules, sighting: Sighting): void {
   if (isTwin(attempt, instance)) return;
   switch (attempt.state) {
     case 'intent':

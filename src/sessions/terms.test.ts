@@ -19,6 +19,10 @@ describe('the terms of an offer at a fixed price', () => {
     });
   });
 
+  it('are those of the least and of the most disk that it has', () => {
+    expect([10, 500].map((diskGb) => termsOf(onDemand, { diskGb })?.diskGb)).toEqual([10, 500]);
+  });
+
   it('are none for a disk that it does not have', () => {
     expect(termsOf(onDemand, { diskGb: 9 })).toBeUndefined();
     expect(termsOf(onDemand, { diskGb: 501 })).toBeUndefined();

@@ -15,7 +15,13 @@ describe('fenced', () => {
 
     const create = fenced(provider, { clock }).createInstance(request, uncancelled);
 
-    await expect(create).rejects.toMatchObject({ name: 'ProviderError', kind: 'unavailable', operation: 'CreateInstance' });
+    await expect(create).rejects.toMatchObject({
+      name: 'ProviderError',
+      kind: 'unavailable',
+      operation: 'CreateInstance',
+      provider: provider.id,
+      message: `create instance at ${provider.id}: not sent, its deadline had passed`,
+    });
     expect(account.calls('CreateInstance')).toBe(0);
   });
 
@@ -52,5 +58,15 @@ describe('fenced', () => {
 
     await expect(destroy()).rejects.toMatchObject({ kind: 'unavailable', operation: 'DestroyInstance' });
     expect(account.calls('DestroyInstance')).toBe(0);
+  });
+
+  it('lets a call pass that has no deadline, whatever the time', async () => {
+    const clock = new FakeClock();
+    const { provider } = createInMemoryProvider({ clock });
+    await clock.advance(86_400_000);
+
+    await expect(fenced(provider, { clock }).listInstances(uncancelled)).resolves.toEqual(
+      await provider.listInstances(uncancelled),
+    );
   });
 });
