@@ -58,7 +58,7 @@ const STRANGERS_KEEP_MS = HOUR_MS;
 
 /** The instances of others that a list showed. Nobody here knows whether they are alive; but all at once they go in an outage (REL-B2). */
 interface Strangers {
-  readonly ids: ReadonlySet<InstanceId>;
+  readonly count: number;
   readonly seenMs: number;
 }
 
@@ -88,10 +88,10 @@ export function createObserver(deps: ObserverDeps): Observer {
       throw error;
     }
     const lacking = await lackingOf(provider, instances, startedAt);
-    const others = strangersOf(instances);
-    const isBlind = await lacksAllStrangers(id, others, { nowMs: began.monotonicMs, startedAt });
+    const others = countStrangers(instances);
+    const isBlind = others === 0 && (await hadStrangers(id, { nowMs: began.monotonicMs, startedAt }));
     const suspect = lacking.length > 0 || isBlind;
-    if (!suspect) strangers.set(id, { ids: others, seenMs: began.monotonicMs });
+    if (!suspect) strangers.set(id, { count: others, seenMs: began.monotonicMs });
     metrics.instancesListed({ provider: id, result: suspect ? 'suspect' : 'complete' });
     const detail =
       lacking.length > 0 ? `lacks ${lacking.length} instances held to be alive` : isBlind ? 'lacks all that is not ours' : '';
@@ -102,7 +102,7 @@ export function createObserver(deps: ObserverDeps): Observer {
       complete: true,
       suspect,
       count: instances.length,
-      strangers: others.size,
+      strangers: others,
       detail,
     });
     const listing = { provider: id, began, startedAt, instances, suspect };
@@ -110,20 +110,18 @@ export function createObserver(deps: ObserverDeps): Observer {
     return listing;
   }
 
-  async function lacksAllStrangers(
+  async function hadStrangers(
     provider: ProviderId,
-    ids: ReadonlySet<InstanceId>,
     { nowMs, startedAt }: { readonly nowMs: number; readonly startedAt: EpochMs },
   ): Promise<boolean> {
     const known = strangers.get(provider);
-    if (known && nowMs - known.seenMs < STRANGERS_KEEP_MS)
-      return known.ids.size >= LEAST_STRANGERS && ![...known.ids].some((each) => ids.has(each));
+    const isKept = known !== undefined && nowMs - known.seenMs < STRANGERS_KEEP_MS;
     // before the start, or by another broker, some may have been seen
-    return ids.size === 0 && (await observations.strangersSince(provider, startedAt - STRANGERS_KEEP_MS)) >= LEAST_STRANGERS;
+    const count = isKept ? known.count : await observations.strangersSince(provider, startedAt - STRANGERS_KEEP_MS);
+    return count >= LEAST_STRANGERS;
   }
 
-  const strangersOf = (instances: readonly Instance[]) =>
-    new Set(instances.filter(({ tag }) => !isOurs(tag)).map(({ id }) => id));
+  const countStrangers = (instances: readonly Instance[]) => instances.filter(({ tag }) => !isOurs(tag)).length;
   const isOurs = (tag: string | undefined) => tag !== undefined && parseOwnershipTag(tag)?.deployment === deploymentId;
 
   /** The rows are read after the list (REL-B13). */
