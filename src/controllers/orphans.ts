@@ -41,7 +41,7 @@ interface OrphansDeps {
   readonly log: Log;
   readonly metrics: OrphanMetrics;
   readonly recovery: RecoveryMode;
-  /** Told of each provider that has been swept by a list that can be believed. */
+  /** Told of each provider of which a complete sweep has told what the database does not know. */
   readonly swept: Pick<Set<ProviderId>, 'add' | 'has'>;
   readonly deploymentId: DeploymentId;
   readonly settings: { readonly periodMs: number; readonly graceMs: number; readonly callTimeoutMs: number };
@@ -102,7 +102,7 @@ export function createOrphansController(deps: OrphansDeps): Controller {
           totals.failed += swept.failed;
           totals.foreign += swept.foreign;
           totals.held += swept.held;
-          if (!listing.suspect) deps.swept.add(provider.id);
+          if (swept.isComplete) deps.swept.add(provider.id);
           wakeAts.push(swept.dueAt);
         } catch (error) {
           totals.failed += 1;
@@ -130,13 +130,15 @@ interface Swept {
   foreign: number;
   /** Strays that recovery mode keeps. */
   held: number;
+  /** By a list that can be believed, each of whose instances was compared with the rows. */
+  isComplete: boolean;
   /** When the first time of grace ends. */
   dueAt?: EpochMs;
 }
 
 async function sweep(deps: OrphansDeps, provider: Provider, listing: Listing, signal: AbortSignal): Promise<Swept> {
   const { sightings, recovery, clock, log, metrics, deploymentId } = deps;
-  const swept: Swept = { changed: 0, failed: 0, foreign: 0, held: 0 };
+  const swept: Swept = { changed: 0, failed: 0, foreign: 0, held: 0, isComplete: !listing.suspect };
   const strays: Sighted[] = [];
   for (const instance of listing.instances) {
     const tag = instance.tag === undefined ? undefined : parseOwnershipTag(instance.tag);
@@ -153,6 +155,7 @@ async function sweep(deps: OrphansDeps, provider: Provider, listing: Listing, si
       else if (outcome === 'changed') swept.changed += 1;
     } catch (error) {
       swept.failed += 1; // the others are swept all the same (REL-D9)
+      swept.isComplete = false;
       log.error(
         { provider: provider.id, instanceId: instance.id, tag: tag.tag, error: describeError(error) },
         'instance could not be compared with its row',

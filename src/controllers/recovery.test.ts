@@ -139,6 +139,24 @@ describeWorld('recovery mode', (make) => {
     await world.runUntil(before.id, 'running', 2 * MINUTE_MS);
   });
 
+  it('REL-B10: a sweep that could not compare an instance with its row lets no session from before a start go on', async () => {
+    const world = await make();
+    const { id } = await world.order({ ...T4, reservationMinutes: 300 });
+    world.account().plant({ tag: ownershipTag({ deployment: world.deploymentId, sessionId: id, ordinal: 1 }) });
+    await world.clock.advance(1_000);
+    await world.crash();
+    const { saw } = world.replica.sightings;
+    Object.assign(world.replica.sightings, { saw: () => Promise.reject(new Error('disk full')) });
+
+    await world.run({ withinMs: MINUTE_MS });
+    expect(world.account().calls('CreateInstance')).toBe(0);
+
+    Object.assign(world.replica.sightings, { saw });
+    await world.run({ withinMs: 5 * MINUTE_MS });
+    expect(await world.replica.recovery.read()).toMatchObject({ isOn: true, cause: 'evidence' });
+    expect(world.account().calls('CreateInstance')).toBe(0);
+  });
+
   it('once a person has ended it, what was seen by then is an orphan with the whole of its grace, and no evidence any more', async () => {
     const world = await make();
     const unknown = plantUnknown(world);
