@@ -1,3 +1,4 @@
+import { parseOwnershipTag, type DeploymentId } from '../../src/provider/ownership-tag.ts';
 import type { SimClock } from './sim-clock.ts';
 
 /** What brokers were about to create, in the world's own time: their machines may be wrong about it. */
@@ -8,8 +9,8 @@ export interface Intents {
   deadlineOf(tag: string): number;
   /** Whether it was begun before that moment. */
   isBefore(tag: string, monotonicMs: number): boolean;
-  /** A database that knew of them was lost, and nobody has said so: what was begun by now may be begun again. */
-  forget(): void;
+  /** A database that knew of them was lost, and nobody has said so: what this deployment has begun by now may be begun again. */
+  forget(deployment: DeploymentId): void;
   mayComeAgain(tag: string): boolean;
 }
 
@@ -19,7 +20,9 @@ export function createIntents(clock: SimClock): Intents {
   return {
     begin: (tag, fenceMs) => void begun.set(tag, { at: clock.monotonicMs(), deadline: clock.monotonicMs() + fenceMs }),
     deadlineOf: (tag) => begun.get(tag)?.deadline ?? Number.NEGATIVE_INFINITY,
-    forget: () => [...begun.keys()].forEach((tag) => forgotten.add(tag)),
+    forget(deployment) {
+      for (const tag of begun.keys()) if (parseOwnershipTag(tag)?.deployment === deployment) forgotten.add(tag);
+    },
     mayComeAgain: (tag) => forgotten.has(tag),
     isBefore: (tag, monotonicMs) => (begun.get(tag)?.at ?? monotonicMs) < monotonicMs,
   };

@@ -74,7 +74,7 @@ export async function operate(deployment: Deployment, { clock, fate, dice, inten
     judge.rolledBack();
     consumers.rollBack(judge.told);
     const isByTheBook = dice.chance(0.5);
-    if (!isByTheBook) intents.forget();
+    if (!isByTheBook) intents.forget(deployment.id);
     trace.note(deployment.id, 'restores a backup', isByTheBook ? 'with recovery mode on' : '');
     await clock.sleep(dice.between(5, 60) * SECOND_MS);
     if (isByTheBook) await recovery.begin('operator', 'LIFECYCLE_RECOVERY_MODE=on');
