@@ -2,13 +2,13 @@ import type { Clock } from '../core/clock.ts';
 import { MINUTE_MS, SECOND_MS } from '../core/duration.ts';
 import type { Envelope } from '../core/envelope.ts';
 import { describeError } from '../core/errors.ts';
-import { later, momentOf, type Moment } from '../core/moment.ts';
 import type { Ids } from '../core/ids.ts';
 import type { Log } from '../core/log.ts';
-import { toUsd, type MicroUsd } from '../core/money.ts';
+import { later, momentOf, type Moment } from '../core/moment.ts';
+import type { MicroUsd } from '../core/money.ts';
 import { generateSshKeyPair } from '../core/openssh-key-pair.ts';
 import type { Attempt, SecretRow, Session } from '../db/tables.ts';
-import type { OfferId, ProviderId } from '../provider/ids.ts';
+import type { ProviderId } from '../provider/ids.ts';
 import type { Offer } from '../provider/offer.ts';
 import { ownershipTag, type DeploymentId } from '../provider/ownership-tag.ts';
 import { ProviderError, provesNothingCreated } from '../provider/provider-error.ts';
@@ -18,15 +18,14 @@ import type { Fact, Refusal } from '../sessions/fact.ts';
 import { intentOf } from '../sessions/intent.ts';
 import type { RecoveryMode } from '../sessions/recovery-mode.ts';
 import type { OfferDesk } from '../sessions/offer-desk.ts';
-import { retryAfter } from '../sessions/retry-rules.ts';
 import type { SessionRecord } from '../sessions/session-record.ts';
 import type { SessionRepository } from '../sessions/session-repository.ts';
-import { FAILURE_REASONS, type FailureReason } from '../sessions/session-state.ts';
 import type { SessionWriter } from '../sessions/session-writer.ts';
 import type { SightingRepository } from '../sessions/sighting-repository.ts';
-import { floorOf, termsOf } from '../sessions/terms.ts';
+import { termsOf } from '../sessions/terms.ts';
 import { mayBeginAttempt } from '../sessions/step.ts';
 import { applyListing } from './apply-listing.ts';
+import { chooseOffers, failureOf, type Failing } from './choose-offers.ts';
 import type { Controller } from './controller.ts';
 import type { Listing, Observer } from './observer.ts';
 import type { TaskPool } from './task-pool.ts';
@@ -293,62 +292,6 @@ async function nextOrdinal(
 ): Promise<number> {
   const lost = await sightings.lostOrdinals({ deployment: deploymentId, sessionId: session.id });
   return Math.max(attempts.at(-1)?.ordinal ?? 0, ...lost) + 1;
-}
-
-interface Failing {
-  readonly reason: FailureReason;
-  readonly message: string;
-}
-
-interface Choice {
-  /** In the order in which they are to be tried. */
-  readonly offers: readonly Offer[];
-  /** What was agreed for an offer that is tried again. */
-  readonly agreedCapMicrosPerHour?: MicroUsd;
-  /** Why nothing is left, where the last attempt does not tell. */
-  readonly failing?: Failing;
-}
-
-function chooseOffers(deps: ProvisioningDeps, record: SessionRecord): Choice {
-  const { session, attempts } = record;
-  const last = attempts.at(-1);
-  if (!last) return { offers: [session.offer] };
-  if (retryAfter(session, failureOf(last)) !== 'same_offer') return { offers: otherOffers(deps, record) };
-
-  const offer = deps.offers.find(session.offerId) ?? session.offer;
-  const terms = termsOf(offer, session.request);
-  const agreedCapMicrosPerHour = last.capMicrosPerHour;
-  if (terms && terms.priceMicrosPerHour <= agreedCapMicrosPerHour) return { offers: [offer], agreedCapMicrosPerHour };
-  // nobody has agreed to the new price (REL-A10), or the offer cannot be had any more as it was asked for
-  const message = terms
-    ? `offer ${offer.id} now costs ${toUsd(terms.priceMicrosPerHour)} USD an hour, more than the ${toUsd(agreedCapMicrosPerHour)} USD that were agreed`
-    : `offer ${offer.id} can no longer be had as asked: it takes ${offer.interruptible ? `bids from ${toUsd(floorOf(offer))} USD an hour and ` : ''}disks of ${offer.minDiskGb} to ${offer.maxDiskGb} GB`;
-  const goesOn = retryAfter(session, 'price_changed') === 'other_offer';
-  return { offers: goesOn ? otherOffers(deps, record, [offer.id]) : [], failing: { reason: 'price_changed', message } };
-}
-
-function otherOffers(
-  { offers, clock }: ProvisioningDeps,
-  { session, attempts }: SessionRecord,
-  tooDear: readonly OfferId[] = [],
-): readonly Offer[] {
-  const failed = attempts.filter(({ outcome }) => outcome !== 'create_lost' && outcome !== 'provider_unavailable');
-  const broken = attempts.filter(({ outcome }) => outcome === 'provider_auth' || outcome === 'provider_funds');
-  const first = attempts.at(0)?.offer;
-  return offers.candidates(session.request, {
-    exclude: {
-      offerIds: [...failed.map(({ offerId }) => offerId), ...tooDear],
-      machineIds: failed.map(({ machineId }) => machineId).filter((id) => id !== null),
-      providers: broken.map(({ provider }) => provider),
-    },
-    ...(first ? { after: first } : {}),
-    durationMs: Math.max(0, session.expiresAt - clock.now()),
-    now: clock.now(),
-  });
-}
-
-function failureOf(attempt: Attempt): FailureReason {
-  return FAILURE_REASONS.find((reason) => reason === attempt.outcome) ?? 'create_lost';
 }
 
 async function giveUp({ writer }: ProvisioningDeps, { session, attempts }: SessionRecord, failing?: Failing): Promise<void> {
