@@ -10,6 +10,7 @@ import { ProviderError, type ProviderErrorKind, type ProviderOperation } from '.
 import type { Provider } from '../../src/provider/provider.ts';
 import type { InMemoryAccount, MarketInstance } from '../support/in-memory-account.ts';
 import { createInMemoryProvider } from '../support/in-memory-provider.ts';
+import { createAccountFaults } from './account-faults.ts';
 import type { Fate, FaultName, WorldPlan } from './faults.ts';
 import type { Intents } from './intents.ts';
 import type { Trace } from './trace.ts';
@@ -115,7 +116,6 @@ export function createCloud(deps: CloudDeps): Cloud {
   for (const name of ['list.lags', 'list.stale', 'get.lags', 'destroy.slow'] as const) if (has(name)) fate.note(name);
   const stories = new Map<MarketInstance, Story>();
   const crimes: string[] = [];
-  const spells = new Map<FaultName, number>();
   let known = 0;
 
   const storyOf = (instance: MarketInstance) => stories.get(instance);
@@ -210,46 +210,13 @@ export function createCloud(deps: CloudDeps): Cloud {
   const noAnswer = (operation: ProviderOperation) =>
     refusal(operation, operation === 'CreateInstance' ? 'ambiguous' : 'unavailable');
 
-  /** A fault that lasts: whether it is on now, or begins. */
-  function isIn(name: FaultName, minutes: readonly [least: number, most: number]): boolean {
-    if (fate.isOver) return false;
-    const until = spells.get(name) ?? 0;
-    if (clock.monotonicMs() < until) return true;
-    if (clock.monotonicMs() < until + 2 * MINUTE_MS || !strikes(name)) return false;
-    spells.set(name, clock.monotonicMs() + scaled(dice.between(...minutes)));
-    return true;
-  }
-
-  const bucket = { size: dice.whole(8, 30), refillMs: dice.between(0.3, 3) * SECOND_MS, left: 8, filledAt: 0 };
-
-  /** Calls of all who share the account come out of one bucket, which fills by one each so often. */
-  function isBucketEmpty(): boolean {
-    if (!has('account.bucket') || fate.isOver) return false;
-    const filled = Math.floor((clock.monotonicMs() - bucket.filledAt) / bucket.refillMs);
-    bucket.filledAt += filled * bucket.refillMs;
-    bucket.left = Math.min(bucket.size, bucket.left + filled);
-    if (bucket.left === 0) return true;
-    bucket.left -= 1;
-    return false;
-  }
-
-  /** What is wrong with the whole account, whatever is asked. */
-  function accountFault(operation: ProviderOperation): ProviderError | undefined {
-    if (isBucketEmpty()) {
-      fate.note('account.bucket');
-      return refusal(operation, 'rate_limited', dice.chance(0.5) ? Math.ceil(bucket.refillMs) : undefined);
-    }
-    if (isIn('account.down', [0.5, 8])) return refusal(operation, 'unavailable');
-    if (isIn('account.refused', [0.5, 6])) return refusal(operation, 'auth');
-    if (isIn('account.throttled', [0.5, 6]) && dice.chance(0.7))
-      return refusal(operation, 'rate_limited', dice.whole(1, 20) * SECOND_MS);
-    return undefined;
-  }
+  const accountFaults = createAccountFaults({ clock, fate, plan, scaled, refusal });
+  const { isIn } = accountFaults;
 
   /** The request has arrived at the vendor. */
   async function serve<Result>(deployment: DeploymentId, call: ProviderCall, proceed: () => Promise<Result>): Promise<Result> {
     const { operation } = call;
-    const fault = accountFault(operation);
+    const fault = accountFaults.on(operation);
     if (fault) throw fault;
     if (operation === 'CreateInstance') return create(deployment, call, proceed);
     if (operation === 'DestroyInstance') return destroy(deployment, call, proceed);
@@ -393,7 +360,7 @@ export function createCloud(deps: CloudDeps): Cloud {
     },
     heal() {
       account.heal();
-      spells.clear();
+      accountFaults.end();
       Object.assign(account.settings, { listLagMs: 0, getLagMs: 0, listStaleMs: 0 });
       for (const story of stories.values()) story.deniedUntil = 0;
     },
