@@ -1,25 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { HOUR_MS, MINUTE_MS } from '../core/duration.ts';
-import { providerId } from '../provider/ids.ts';
-import { billOf, isConsumers, overlapMs, type BilledSegment } from './bill.ts';
-
-function aSegment(overrides: Partial<BilledSegment> = {}): BilledSegment {
-  return {
-    sessionId: 'ses_00000000000000000000000001',
-    ordinal: 1,
-    sequence: 1,
-    consumerId: 'alice',
-    provider: providerId('cloud'),
-    gpuType: 'RTX 4090',
-    payer: 'attempt',
-    priceMicrosPerHour: 600_000,
-    fromAt: 0,
-    toAt: 50 * MINUTE_MS,
-    ran: true,
-    ...overrides,
-  };
-}
+import { billOf, isConsumers, overlapMs } from './bill.ts';
+import { aSegment } from './fixtures/a-segment.ts';
 
 describe('billOf', () => {
   it('PEER-11.2.8: fifty minutes cost fifty minutes', () => {

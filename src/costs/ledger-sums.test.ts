@@ -5,6 +5,7 @@ import { providerId } from '../provider/ids.ts';
 import type { BilledSegment } from './bill.ts';
 import type { CostRepository, Period } from './cost-repository.ts';
 import { createLedger } from './ledger.ts';
+import { aSegment as aBilled } from './fixtures/a-segment.ts';
 
 // What the ledger makes of segments, without a database; ledger.test.ts has both databases and the life of sessions.
 
@@ -13,22 +14,7 @@ const OTHER: SessionId = 'ses_00000000000000000000000002';
 const NOW = 100 * HOUR_MS;
 const DAY: Period = { from: NOW - 12 * HOUR_MS, until: NOW + 12 * HOUR_MS };
 
-function aSegment(overrides: Partial<BilledSegment> = {}): BilledSegment {
-  return {
-    sessionId: ONE,
-    ordinal: 1,
-    sequence: 1,
-    consumerId: 'alice',
-    provider: providerId('cloud'),
-    gpuType: 'RTX 4090',
-    payer: 'attempt',
-    priceMicrosPerHour: 600_000,
-    fromAt: NOW - 2 * HOUR_MS,
-    toAt: null,
-    ran: true,
-    ...overrides,
-  };
-}
+const aSegment = (changes: Partial<BilledSegment> = {}) => aBilled({ fromAt: NOW - 2 * HOUR_MS, toAt: null, ...changes });
 
 /** A ledger over these segments, whoever asks for which. */
 function ledgerOf(...segments: BilledSegment[]) {

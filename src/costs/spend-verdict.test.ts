@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { MINUTE_MS } from '../core/duration.ts';
 import type { MicroUsd } from '../core/money.ts';
-import { providerId } from '../provider/ids.ts';
 import type { BilledSegment } from './bill.ts';
 import { judgeSpend, type AccountReading, type SpendVerdict } from './spend-verdict.ts';
+import { aSegment as aBilled } from './fixtures/a-segment.ts';
 
 const STEP_MS = 5 * MINUTE_MS;
 /** Of wall clocks; the monotonic one begins at 0. */
@@ -19,22 +19,8 @@ function falling(...falls: readonly MicroUsd[]): AccountReading[] {
 }
 
 /** From the first reading on; 1.20 dollars an hour are 0.10 in five minutes. */
-function aSegment(changes: Partial<BilledSegment> = {}): BilledSegment {
-  return {
-    sessionId: 'ses_00000000000000000000000001',
-    ordinal: 1,
-    sequence: 1,
-    consumerId: 'alice',
-    provider: providerId('cloud'),
-    gpuType: 'RTX 4090',
-    payer: 'attempt',
-    priceMicrosPerHour: 1_200_000,
-    fromAt: EPOCH - 60 * MINUTE_MS,
-    toAt: null,
-    ran: true,
-    ...changes,
-  };
-}
+const aSegment = (changes: Partial<BilledSegment> = {}) =>
+  aBilled({ priceMicrosPerHour: 1_200_000, fromAt: EPOCH - 60 * MINUTE_MS, toAt: null, ...changes });
 
 /** A dollar in five minutes. */
 const aDearSegment = (changes: Partial<BilledSegment>) => aSegment({ priceMicrosPerHour: 12_000_000, ...changes });
