@@ -1,8 +1,8 @@
 import { Session } from 'node:inspector/promises';
 import { NOT_TAKEN_HERE } from './not-taken-here.ts';
 
-// simulate-branches.ts FROM COUNT: the branches of the decisions that no broker takes in these worlds; one line of JSON. What a world never does,
-// a thousand worlds do not show. Only statements count: what stands in for a missing value belongs to the unit tests.
+// simulate-branches.ts FROM COUNT: the branches of the decisions that no broker takes in these worlds, and what not-taken-here.ts lists in vain; one
+// line of JSON. What a world never does, a thousand worlds do not show. Only statements count: what stands in for a missing value belongs to the unit tests.
 
 const DECISIONS = /\/src\/(sessions\/(?:step|sights|endings|absence|billing|retry-rules|draft|recovery-mode))\.ts$/;
 const LONGEST = 120;
@@ -15,13 +15,14 @@ await inspector.post('Profiler.startPreciseCoverage', { callCount: true, detaile
 // only what is loaded from now on is counted branch by branch
 const { simulateWorld } = await import('./simulate-world.ts');
 for (let seed = from; seed < from + count; seed += 1) await simulateWorld(seed);
-process.stdout.write(`${JSON.stringify({ untaken: await untaken() })}\n`);
+process.stdout.write(`${JSON.stringify(await untaken())}\n`);
 process.exit(0); // brokers that died wait for ever
 
-async function untaken(): Promise<readonly string[]> {
+async function untaken(): Promise<{ readonly untaken: readonly string[]; readonly listedInVain: readonly string[] }> {
   const { result } = await inspector.post('Profiler.takePreciseCoverage');
   await inspector.post('Debugger.enable');
   const found: string[] = [];
+  const listed = new Set<RegExp>();
   for (const { url, scriptId, functions } of result) {
     const [, file] = DECISIONS.exec(url) ?? [];
     if (file === undefined) continue;
@@ -31,8 +32,11 @@ async function untaken(): Promise<readonly string[]> {
         const text = scriptSource.slice(range.startOffset, range.endOffset).replaceAll(/\s+/g, ' ').slice(0, LONGEST);
         if (/^[?&|:.=>]/.test(text)) continue;
         const where = `${file} ${functionName}: ${text}`;
-        if (!NOT_TAKEN_HERE.some(([pattern]) => pattern.test(where))) found.push(where);
+        const reasons = NOT_TAKEN_HERE.filter(([pattern]) => pattern.test(where));
+        for (const [pattern] of reasons) listed.add(pattern);
+        if (reasons.length === 0) found.push(where);
       }
   }
-  return found;
+  const inVain = NOT_TAKEN_HERE.filter(([pattern]) => !listed.has(pattern));
+  return { untaken: found, listedInVain: inVain.map(([pattern]) => String(pattern)) };
 }
