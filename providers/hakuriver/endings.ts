@@ -4,7 +4,7 @@ import { bareHost } from './environment.ts';
 import type { Call, HakuClient } from './client.ts';
 import { knock, type Heard } from './knock.ts';
 import { START_DEADLINE_MS } from './instances.ts';
-import { failure, phaseOf, saysStartFailed } from './mapping.ts';
+import { failure, phaseOf, saysNeverStarted } from './mapping.ts';
 import type { Machines } from './machines.ts';
 import type { Remembered, VpsMemory } from './memory.ts';
 import type { TaskRow } from './schema.ts';
@@ -16,7 +16,8 @@ import type { TaskRow } from './schema.ts';
  * - the Host has heard the machine ever since, so that the machine heard the kill, and the port, which the container keeps open, is refused after
  *   it had still been open. A refusal alone is not enough: a container that crashes over and over, or that moved to another port, has none
  *   open. Where the port was refused all along, is not known, cannot be dialled, or is another's: a minute, six times what a stop takes; or
- * - ten minutes have passed in which the port was not open; an hour, where no machine was told to end it, and the Host hears the one that may run it.
+ * - ten minutes have passed in which the port was not open; an hour, where no machine was told to end it, by us or by a Host that gave up a start,
+ *   and the Host hears the one that may run it.
  * A row that was closed before anything is known to have run says nothing for as long as a start may take: the machine may be at it, unheard
  * by the Host, which gives up a start of half a minute whose messages were lost.
  */
@@ -79,7 +80,7 @@ export function createEndings({ client, machines, memory, clock }: EndingsDeps):
     const { wasOpenAfterEnd, endedByRunnerMs, endAgeMs } = ended;
     if (heard === 'open' && !isEndedForSure(ended)) return false;
     if (endedByRunnerMs !== undefined) return heard === 'refused' || endAgeMs >= UNPROVEN_END_MS;
-    if (endAgeMs >= UNHEARD_END_MS) return endAgeMs >= UNTOLD_END_MS || !(await mayYetBeTold(ended, call));
+    if (endAgeMs >= UNHEARD_END_MS) return endAgeMs >= UNTOLD_END_MS || !(await mayYetBeTold(row, ended, call));
     const wasShut = heard === 'refused' && wasOpenAfterEnd === true;
     return (await hasHeardTheKill(row, ended, call)) && (wasShut || endAgeMs >= UNPROVEN_END_MS);
   }
@@ -97,15 +98,15 @@ export function createEndings({ client, machines, memory, clock }: EndingsDeps):
   }
 
   /** No machine was told to end it, and the one that may run it is alive: its own route may answer yet. */
-  async function mayYetBeTold({ node, isUntold, startFailure }: Remembered, call: Call): Promise<boolean> {
-    if (isUntold !== true || startFailure !== undefined) return false;
+  async function mayYetBeTold(row: TaskRow, remembered: Remembered, call: Call): Promise<boolean> {
+    const { node, isUntold, startFailure } = remembered;
+    const isNobodyTold = (isUntold === true && startFailure === undefined) || isStartUnknown(row, remembered);
+    if (!isNobodyTold) return false;
     return (await machines.urlOf(node, call)) !== undefined && machines.isOnline(node, call);
   }
 
-  function mayStillStart(row: TaskRow, { port, startFailure, firstSeenMs, isEndedByRunner }: Remembered): boolean {
-    const isKnownToHaveRun = row.started_at !== undefined || port !== undefined;
-    if (isKnownToHaveRun || startFailure !== undefined || isEndedByRunner === true || saysStartFailed(row)) return false;
-    return clock.monotonicMs() - firstSeenMs < START_DEADLINE_MS;
+  function mayStillStart(row: TaskRow, remembered: Remembered): boolean {
+    return isStartUnknown(row, remembered) && clock.monotonicMs() - remembered.firstSeenMs < START_DEADLINE_MS;
   }
 
   return {
@@ -138,4 +139,10 @@ export function createEndings({ client, machines, memory, clock }: EndingsDeps):
       return clock.now() - endedAt > LONG_ENDED_MS;
     },
   };
+}
+
+/** Nothing says that it ran, and nothing that it did not. Its Host may have given up a start at which the machine still is. */
+function isStartUnknown(row: TaskRow, { port, startFailure, isEndedByRunner }: Remembered): boolean {
+  const isKnownToHaveRun = row.started_at !== undefined || port !== undefined;
+  return !isKnownToHaveRun && startFailure === undefined && isEndedByRunner !== true && !saysNeverStarted(row);
 }

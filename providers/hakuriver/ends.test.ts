@@ -41,6 +41,8 @@ async function aRunner(reply: Reply): Promise<ScriptedHost> {
 
 const KILL = `POST /kill/${TASK}`;
 const taken: Reply = { status: 202, json: KILL_TAKEN };
+/** The Host does not hear the machine. */
+const silent: Record<string, Reply> = { 'GET /nodes': { json: [{ ...NODES[0], status: 'offline' }] } };
 const refused = (state: string): Reply => ({ status: 409, json: killRefused(state) });
 const destroy = (world: HakuWorld) => world.provider.destroyInstance(instanceId(TASK), uncancelled);
 const got = async (world: HakuWorld) => (await world.provider.getInstance(instanceId(TASK), uncancelled))?.state;
@@ -129,7 +131,7 @@ describe('a kill', () => {
     await got(world);
     await destroy(world);
     await container.close();
-    world.host.say({ 'GET /nodes': { json: [{ ...NODES[0], status: 'offline' }] } });
+    world.host.say(silent);
     expect(await got(world)).toBe('stopping');
     world.host.say({ 'GET /nodes': { json: NODES } });
 
@@ -272,6 +274,24 @@ describe('a kill', () => {
     expect(runner.asked.map(({ route, text }) => [route, text])).toEqual([['POST /kill', `{"task_id":${TASK}}`]]);
   });
 
+  it('HAKU-9.28: is held back for ten minutes and no longer, whatever words the row shows meanwhile', async () => {
+    const starting = rowsOf({ status: 'pending', ssh_port: null });
+    const world = await aWorld({ ...starting, [KILL]: taken });
+    await world.provider.listInstances(uncancelled);
+
+    await world.clock.advance(5 * MINUTE_MS);
+    world.host.say(rowsOf({ status: 'defragmenting', started_at: null, ssh_port: null }));
+    await destroy(world);
+    await world.clock.advance(4 * MINUTE_MS);
+    world.host.say(starting);
+    await destroy(world);
+    expect(kills(world)).toBe(0);
+    await world.clock.advance(MINUTE_MS);
+    await destroy(world);
+
+    expect(kills(world)).toBe(1);
+  });
+
   it('of what never was is no error', async () => {
     const world = await aWorld({ 'POST /kill/1': { status: 404, json: { detail: 'Task not found.' } } });
 
@@ -307,10 +327,21 @@ describe('a row that was closed before anything is known to have run', () => {
   const unheard = { started_at: null, ssh_port: null, exit_code: -1 };
 
   it('HAKU-9.28: says nothing for ten minutes, since its machine may be starting it unheard', async () => {
-    const world = await aWorld(rowsOf({ status: 'failed', ...unheard }));
+    const world = await aWorld({ ...rowsOf({ status: 'failed', ...unheard }), ...silent });
 
     expect(await got(world)).toBe('failed');
     await world.clock.advance(9 * MINUTE_MS);
+    expect([await got(world), await listed(world)]).toEqual(['failed', ['failed']]);
+    await world.clock.advance(MINUTE_MS);
+
+    expect([await got(world), await listed(world)]).toEqual([undefined, []]);
+  });
+
+  it('says nothing for an hour where the Host gave it up and hears its machine, which nobody has told to end it', async () => {
+    const world = await aWorld(rowsOf({ status: 'failed', ...unheard }));
+    await got(world);
+
+    await world.clock.advance(59 * MINUTE_MS);
     expect([await got(world), await listed(world)]).toEqual(['failed', ['failed']]);
     await world.clock.advance(MINUTE_MS);
 
@@ -343,6 +374,7 @@ describe('a row that was closed before anything is known to have run', () => {
     ['its machine refused', { error_message: 'Runner rejected VPS creation.' }],
     ['its machine was not reached', { error_message: 'Failed to contact runner: All connection attempts failed' }],
     ['its container could not be started', { exit_code: 125 }],
+    ['nobody approved it', { status: 'rejected' }],
   ])('says enough where %s', async (_, change) => {
     const world = await aWorld(rowsOf({ status: 'failed', ...unheard, ...change }));
 

@@ -161,3 +161,8 @@ export function saysStartFailed(row: Pick<TaskRow, 'status' | 'exit_code' | 'err
   if (row.status !== 'failed') return false;
   return saysRunnerUnreachable(row) || /runner rejected/i.test(row.error_message ?? '') || (row.exit_code ?? 0) > 0;
 }
+
+/** No machine has anything of it: the start failed, or an operator never approved it. */
+export function saysNeverStarted(row: Pick<TaskRow, 'status' | 'exit_code' | 'error_message'>): boolean {
+  return row.status === 'rejected' || saysStartFailed(row);
+}

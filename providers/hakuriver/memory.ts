@@ -70,7 +70,7 @@ export function createVpsMemory({ clock }: { readonly clock: Pick<Clock, 'monoto
         ...(port !== undefined && { port }),
         ...(before?.phase !== phase && { wasOpenAfterEnd: false, wasUnheard: false }),
         firstSeenMs: before?.firstSeenMs ?? clock.monotonicMs(),
-        phaseSinceMs: before?.phase === phase ? before.phaseSinceMs : clock.monotonicMs(),
+        phaseSinceMs: before !== undefined && isSameSpell(before.phase, phase) ? before.phaseSinceMs : clock.monotonicMs(),
         phase,
       });
     },
@@ -89,4 +89,10 @@ export function createVpsMemory({ clock }: { readonly clock: Pick<Clock, 'monoto
 /** The later versions put a number of their own there until the machine has told the true one. */
 function isPortReal({ status, started_at: startedAt }: TaskRow, generation: Generation): boolean {
   return generation === 'seed' || status === 'running' || status === 'paused' || startedAt !== undefined;
+}
+
+/** A start during which a word shows that nobody knows is still the same start, and its deadlines go on. */
+function isSameSpell(before: Phase, now: Phase): boolean {
+  const mayBeStarting = (phase: Phase) => phase === 'starting' || phase === 'unknown';
+  return before === now || (mayBeStarting(before) && mayBeStarting(now));
 }
