@@ -4,7 +4,7 @@ import { bareHost } from './environment.ts';
 import type { Call, HakuClient } from './client.ts';
 import { knock, type Heard } from './knock.ts';
 import { START_DEADLINE_MS } from './instances.ts';
-import { failure, phaseOf, saysNeverStarted } from './mapping.ts';
+import { failure, phaseOf, saysNeverStarted, saysNoMachineTold } from './mapping.ts';
 import type { Machines } from './machines.ts';
 import type { Remembered, VpsMemory } from './memory.ts';
 import type { TaskRow } from './schema.ts';
@@ -16,8 +16,8 @@ import type { TaskRow } from './schema.ts';
  * - the Host has heard the machine ever since, so that the machine heard the kill, and the port, which the container keeps open, is refused after
  *   it had still been open. A refusal alone is not enough: a container that crashes over and over, or that moved to another port, has none
  *   open. Where the port was refused all along, is not known, cannot be dialled, or is another's: a minute, six times what a stop takes; or
- * - ten minutes have passed in which the port was not open; an hour, where no machine was told to end it, by us or by a Host that gave up a start,
- *   and the Host hears the one that may run it.
+ * - ten minutes have passed in which the port was not open; an hour, where no machine was told to end it, by us or by a Host that closed the row by
+ *   itself, and the one that may run it can be dialled and was not silent for ten minutes.
  * A row that was closed before anything is known to have run says nothing for as long as a start may take: the machine may be at it, unheard
  * by the Host, which gives up a start of half a minute whose messages were lost.
  */
@@ -47,6 +47,13 @@ interface EndingsDeps {
   readonly clock: Clock;
 }
 
+/** At the moment of a look. */
+interface Ended extends Remembered {
+  readonly endAgeMs: number;
+  /** Whether the Host hears its machine now; undefined where that is not known, or does not matter. */
+  readonly isHeard: boolean | undefined;
+}
+
 export function createEndings({ client, machines, memory, clock }: EndingsDeps): Endings {
   async function hears({ node, port }: Remembered, id: string, call: Call): Promise<Heard> {
     const url = await machines.urlOf(node, call);
@@ -71,38 +78,36 @@ export function createEndings({ client, machines, memory, clock }: EndingsDeps):
     return endedByRunnerMs !== undefined && (isEndedByRunner === true || isStopTold === true);
   }
 
-  async function isProven(
-    row: TaskRow,
-    ended: Remembered & { readonly endAgeMs: number },
-    heard: Heard,
-    call: Call,
-  ): Promise<boolean> {
+  async function isProven(row: TaskRow, ended: Ended, heard: Heard, call: Call): Promise<boolean> {
     const { wasOpenAfterEnd, endedByRunnerMs, endAgeMs } = ended;
     if (heard === 'open' && !isEndedForSure(ended)) return false;
     if (endedByRunnerMs !== undefined) return heard === 'refused' || endAgeMs >= UNPROVEN_END_MS;
     if (endAgeMs >= UNHEARD_END_MS) return endAgeMs >= UNTOLD_END_MS || !(await mayYetBeTold(row, ended, call));
     const wasShut = heard === 'refused' && wasOpenAfterEnd === true;
-    return (await hasHeardTheKill(row, ended, call)) && (wasShut || endAgeMs >= UNPROVEN_END_MS);
+    return hasHeardTheKill(row, ended) && (wasShut || endAgeMs >= UNPROVEN_END_MS);
   }
 
   /** A Runner that is dead when it is told to kill is not told again, and one that may still start the VPS is not told at all. */
-  async function hasHeardTheKill(
-    row: TaskRow,
-    { node, wasUnheard, isUntold, startFailure }: Remembered,
-    call: Call,
-  ): Promise<boolean> {
-    if (wasUnheard === true || (isUntold === true && startFailure === undefined)) return false;
-    if (await machines.isOnline(node, call)) return true;
-    memory.add(row.task_id, { wasUnheard: true });
-    return false;
+  function hasHeardTheKill(row: TaskRow, ended: Ended): boolean {
+    if (ended.wasUnheard === true || isNobodyTold(row, ended)) return false;
+    if (ended.isHeard !== true) memory.add(row.task_id, { wasUnheard: true });
+    return ended.isHeard === true;
   }
 
-  /** No machine was told to end it, and the one that may run it is alive: its own route may answer yet. */
-  async function mayYetBeTold(row: TaskRow, remembered: Remembered, call: Call): Promise<boolean> {
-    const { node, isUntold, startFailure } = remembered;
-    const isNobodyTold = (isUntold === true && startFailure === undefined) || isStartUnknown(row, remembered);
-    if (!isNobodyTold) return false;
-    return (await machines.urlOf(node, call)) !== undefined && machines.isOnline(node, call);
+  /** No machine was told to end it, and the one that may run it has not been silent for long: its own route may answer yet. */
+  async function mayYetBeTold(row: TaskRow, ended: Ended, call: Call): Promise<boolean> {
+    if (!isNobodyTold(row, ended) || (await machines.urlOf(ended.node, call)) === undefined) return false;
+    const { silentSinceMs } = ended;
+    return silentSinceMs === undefined || clock.monotonicMs() - silentSinceMs < UNHEARD_END_MS;
+  }
+
+  /** Asked at each look after the end, whatever the port says: a Runner that was dead may be back by the time that the port is refused. */
+  async function isMachineHeard(id: string, call: Call): Promise<boolean | undefined> {
+    const isHeard = await machines.isOnline(memory.of(id)?.node, call);
+    if (isHeard === true) memory.add(id, { silentSinceMs: undefined });
+    if (isHeard === false)
+      memory.add(id, { wasUnheard: true, silentSinceMs: memory.of(id)?.silentSinceMs ?? clock.monotonicMs() });
+    return isHeard;
   }
 
   function mayStillStart(row: TaskRow, remembered: Remembered): boolean {
@@ -112,16 +117,20 @@ export function createEndings({ client, machines, memory, clock }: EndingsDeps):
   return {
     async isGone(row, call) {
       const { task_id: id } = row;
-      const remembered = memory.of(id);
-      if (remembered === undefined) return false;
-      const { phase, endedByRunnerMs, goneSinceMs } = remembered;
+      const before = memory.of(id);
+      if (before === undefined) return false;
+      const { phase, endedByRunnerMs, goneSinceMs } = before;
       const now = clock.monotonicMs();
-      const endedSinceMs = phase === 'ended' ? remembered.phaseSinceMs : endedByRunnerMs;
-      if (endedSinceMs === undefined || mayStillStart(row, remembered)) return false;
+      const endedSinceMs = phase === 'ended' ? before.phaseSinceMs : endedByRunnerMs;
+      if (endedSinceMs === undefined) return false;
       if (goneSinceMs !== undefined && now - goneSinceMs >= LOOKED_AT_AGAIN_MS) return true;
+      const isHeard = endedByRunnerMs === undefined ? await isMachineHeard(id, call) : undefined;
+      const remembered = memory.of(id) ?? before;
+      if (mayStillStart(row, remembered)) return false;
       const heard = await hears(remembered, id, call);
       if (heard === 'open') memory.add(id, { wasOpenAfterEnd: true });
-      const isGone = await isProven(row, { ...remembered, endAgeMs: now - (endedByRunnerMs ?? endedSinceMs) }, heard, call);
+      const ended = { ...remembered, isHeard, endAgeMs: now - (endedByRunnerMs ?? endedSinceMs) };
+      const isGone = await isProven(row, ended, heard, call);
       if (isGone !== (goneSinceMs !== undefined)) memory.add(id, { goneSinceMs: isGone ? now : undefined });
       return isGone;
     },
@@ -139,6 +148,13 @@ export function createEndings({ client, machines, memory, clock }: EndingsDeps):
       return clock.now() - endedAt > LONG_ENDED_MS;
     },
   };
+}
+
+/** We reached no machine, or the Host closed the row without a word to any. */
+function isNobodyTold(row: TaskRow, remembered: Remembered): boolean {
+  const { isUntold, isStopTold, isEndedByRunner, startFailure } = remembered;
+  if (startFailure !== undefined || isEndedByRunner === true) return false;
+  return isUntold === true || isStartUnknown(row, remembered) || (isStopTold !== true && saysNoMachineTold(row));
 }
 
 /** Nothing says that it ran, and nothing that it did not. Its Host may have given up a start at which the machine still is. */

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { instanceId } from '../../src/provider/ids.ts';
 import { uncancelled } from '../../test/support/provider-calls.ts';
-import { killRefused, TASK } from './fixtures/bodies.ts';
+import { KILL_TAKEN, killRefused, NODES, TASK } from './fixtures/bodies.ts';
 import {
   makeWorld,
   openPort,
@@ -39,14 +39,17 @@ async function aRunner(reply: Reply): Promise<ScriptedHost> {
 }
 
 const KILL = `POST /kill/${TASK}`;
+/** The Host does not hear the machine. */
+const silent: Record<string, Reply> = { 'GET /nodes': { json: [{ ...NODES[0], status: 'offline' }] } };
+const heard: Record<string, Reply> = { 'GET /nodes': { json: NODES } };
 const refused = (state: string): Reply => ({ status: 409, json: killRefused(state) });
 const destroy = (world: HakuWorld) => world.provider.destroyInstance(instanceId(TASK), uncancelled);
 const got = async (world: HakuWorld) => (await world.provider.getInstance(instanceId(TASK), uncancelled))?.state;
 const listed = async (world: HakuWorld) => (await world.provider.listInstances(uncancelled)).map(({ state }) => state);
 
-describe('what the Host has given up', () => {
-  const killed: Reply = { json: { message: 'Kill processed.' } };
+const killed: Reply = { json: { message: 'Kill processed.' } };
 
+describe('what the Host has given up', () => {
   it('HAKU-9.25: a lost VPS has failed, is ended by the Runner’s own route with its id as a bare number, and is gone when its port is', async () => {
     const container = await aContainer();
     const runner = await aRunner(killed);
@@ -171,5 +174,122 @@ describe('what the Host has given up', () => {
 
     expect(world.host.asked.at(-1)?.headers.authorization).toBe('Bearer 0123456789abcdef');
     expect(runner.asked[0]?.headers).not.toHaveProperty('authorization');
+  });
+});
+
+describe('a row that the Host has closed without a word to the machine', () => {
+  /** The messages of its start were lost, and its Host gave it up. */
+  const unheard = { status: 'failed', exit_code: -1, started_at: null };
+
+  /** It was made, with a port; nothing listens there, as at that of a container that crashes over and over. */
+  async function aCrashLoop(runner: ScriptedHost): Promise<HakuWorld> {
+    const container = await aContainer();
+    const node = { url: runner.url };
+    const world = await aWorld(rowsOf({ status: 'assigning', started_at: null, ssh_port: container.port }, node));
+    await world.provider.listInstances(uncancelled);
+    await container.close();
+    world.host.say({ ...rowsOf(unheard, node), [KILL]: refused('failed') });
+    return world;
+  }
+
+  it('HAKU-9.1, HAKU-9.25: is not gone for an hour because its port is refused, although the Host hears the machine', async () => {
+    const world = await aCrashLoop(await aRunner(killed));
+    await got(world);
+
+    await world.clock.advance(59 * MINUTE_MS);
+    expect([await got(world), await listed(world)]).toEqual(['failed', ['failed']]);
+    await world.clock.advance(MINUTE_MS);
+
+    expect(await got(world)).toBeUndefined();
+  });
+
+  it('HAKU-9.25: is gone as soon as its machine has ended it', async () => {
+    const runner = await aRunner(killed);
+    const world = await aCrashLoop(runner);
+
+    expect(await destroy(world)).toBe('gone');
+    expect(runner.asked).toHaveLength(1);
+  });
+
+  it.each([
+    ['an operator killed it before the Host had heard that it runs', { status: 'killed' }, 'failed'],
+    ['its machine told that it was ended there', { exit_code: -9 }, undefined],
+  ])('where %s, it is after a minute: %s', async (_, change, state) => {
+    const runner = await aRunner(killed);
+    const world = await aCrashLoop(runner);
+    world.host.say(rowsOf({ ...unheard, ...change }, { url: runner.url }));
+    await got(world);
+
+    await world.clock.advance(MINUTE_MS);
+
+    expect(await got(world)).toBe(state);
+  });
+
+  it('HAKU-9.28: is not gone a minute after a word that nobody knows was shown in between', async () => {
+    const world = await aWorld(rowsOf({ ...unheard, ssh_port: null }));
+    await got(world);
+    await world.clock.advance(11 * MINUTE_MS);
+    world.host.say(rowsOf({ status: 'defragmenting', started_at: null, ssh_port: null }));
+    await got(world);
+    world.host.say(rowsOf({ ...unheard, ssh_port: null }));
+    await got(world);
+
+    await world.clock.advance(2 * MINUTE_MS);
+
+    expect(await got(world)).toBe('failed');
+  });
+
+  it.each<[string, Record<string, Reply>]>([
+    ['its machine is silent', silent],
+    ['the Host fails to tell', { 'GET /nodes': { status: 500, text: 'x' } }],
+  ])('is not gone because %s at one moment after the ten minutes', async (_, nodes) => {
+    const world = await aWorld(rowsOf({ ...unheard, ssh_port: null }));
+    await got(world);
+    await world.clock.advance(11 * MINUTE_MS);
+    world.host.say(nodes);
+
+    expect(await got(world)).toBe('failed');
+  });
+});
+
+describe('a kill that a dead Runner may not have heard', () => {
+  async function aKilled(port: number): Promise<HakuWorld> {
+    const world = await aWorld(rowsOf({ ssh_port: port }));
+    await got(world);
+    world.host.say({ [KILL]: { status: 202, json: KILL_TAKEN } });
+    await destroy(world);
+    world.host.say(rowsOf({ status: 'killed', ssh_port: port }));
+    await got(world);
+    return world;
+  }
+
+  it('HAKU-9.25, HAKU-9.33: is not proven by a port that was still open while the machine was silent, and is left when that is heard again', async () => {
+    const container = await aContainer();
+    const world = await aKilled(container.port);
+    world.host.say(silent);
+    await got(world);
+    world.host.say(heard);
+    await container.close(); // it restarted, and is published elsewhere
+
+    expect(await got(world)).toBe('stopping');
+    await world.clock.advance(9 * MINUTE_MS);
+
+    expect(await got(world)).toBe('stopping');
+  });
+
+  it('HAKU-9.25: is not proven because the row shows a word that nobody knows after the machine was silent', async () => {
+    const container = await aContainer();
+    const world = await aKilled(container.port);
+    await container.close();
+    world.host.say(silent);
+    await got(world);
+    world.host.say({ ...heard, ...rowsOf({ status: 'defragmenting', ssh_port: container.port }) });
+    await got(world);
+    world.host.say(rowsOf({ status: 'killed', ssh_port: container.port }));
+    await got(world);
+
+    await world.clock.advance(9 * MINUTE_MS);
+
+    expect(await got(world)).toBe('stopping');
   });
 });

@@ -9,8 +9,8 @@ export interface Machines {
   note(rows: readonly NodeRow[]): void;
   /** The address of a machine's Runner; undefined where it is not known, or is none that we could dial. */
   urlOf(hostname: string | undefined, call: Call): Promise<URL | undefined>;
-  /** Whether the Host hears the machine now; false where that cannot be found out. */
-  isOnline(hostname: string | undefined, call: Call): Promise<boolean>;
+  /** Whether the Host hears the machine now; undefined where that cannot be found out. */
+  isOnline(hostname: string | undefined, call: Call): Promise<boolean | undefined>;
 }
 
 interface MachinesDeps {
@@ -39,7 +39,10 @@ export function createMachines({ client, baseUrl }: MachinesDeps): Machines {
 
   return {
     note,
-    isOnline: async (hostname, call) => (await look(call)).some((row) => row.hostname === hostname && row.status === 'online'),
+    async isOnline(hostname, call) {
+      const status = (await look(call)).find((row) => row.hostname === hostname)?.status;
+      return status === undefined ? undefined : status === 'online';
+    },
     async urlOf(hostname, call) {
       if (hostname === undefined) return undefined;
       if (!urls.has(hostname)) await look(call);

@@ -166,3 +166,9 @@ export function saysStartFailed(row: Pick<TaskRow, 'status' | 'exit_code' | 'err
 export function saysNeverStarted(row: Pick<TaskRow, 'status' | 'exit_code' | 'error_message'>): boolean {
   return row.status === 'rejected' || saysStartFailed(row);
 }
+
+/** The Host closed the row without a word to a machine: it gave the VPS up, or was asked to kill what it had not heard to run. */
+export function saysNoMachineTold(row: Pick<TaskRow, 'status' | 'exit_code' | 'error_message' | 'started_at'>): boolean {
+  if (row.exit_code === -9 || saysNeverStarted(row)) return false; // -9: its machine says that it was ended there
+  return row.started_at === undefined || (row.status === 'failed' && row.exit_code === -1);
+}

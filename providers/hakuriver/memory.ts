@@ -32,6 +32,8 @@ export interface Remembered {
   readonly wasOpenAfterEnd?: boolean;
   /** The Host did not hear its machine at some time after its end, which then may not have heard the kill. */
   readonly wasUnheard?: boolean;
+  /** Since when the Host has not heard its machine, at any look after its end, monotonic. */
+  readonly silentSinceMs?: number | undefined;
   /** Since when it counts as gone, monotonic. */
   readonly goneSinceMs?: number | undefined;
   readonly areSnapshotsForgotten?: boolean;
@@ -68,7 +70,9 @@ export function createVpsMemory({ clock }: { readonly clock: Pick<Clock, 'monoto
         ...before,
         ...(row.assigned_node !== undefined && { node: row.assigned_node }),
         ...(port !== undefined && { port }),
-        ...(before?.phase !== phase && { wasOpenAfterEnd: false, wasUnheard: false }),
+        ...(before?.phase !== phase && { wasOpenAfterEnd: false }),
+        // a word that nobody knows, shown in between, makes no machine hear
+        ...(before?.phase !== phase && before?.phase !== 'unknown' && phase !== 'unknown' && { wasUnheard: false }),
         firstSeenMs: before?.firstSeenMs ?? clock.monotonicMs(),
         phaseSinceMs: before !== undefined && isSameSpell(before.phase, phase) ? before.phaseSinceMs : clock.monotonicMs(),
         phase,
