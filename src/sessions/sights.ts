@@ -247,6 +247,8 @@ export function missing(
   const policy = rules.absenceOf(attempt.provider);
   const { now } = draft;
   if (attempt.state === 'intent' || attempt.state === 'gone') return; // the call may be under way; a tombstone is expected to be missing
+  const paced = attempt.state === 'unknown' || attempt.state === 'verifying';
+  if (paced && attempt.dueAt <= now) setAttempt(draft, attempt, { dueAt: now + policy.spacingMs });
   if (!Number.isFinite(askedMsAgo)) return; // nobody can tell when it was missing
   const at = now - Math.max(0, Math.round(askedMsAgo));
   const isOldNews = attempt.lastSeenAt !== null && at < attempt.lastSeenAt;
@@ -255,8 +257,6 @@ export function missing(
 
   const absences = isOldNews ? attempt.absences : withAbsence(attempt.absences, { at, kind: by }, policy);
   if (absences !== attempt.absences) setAttempt(draft, attempt, { absences });
-  const paced = attempt.state === 'unknown' || attempt.state === 'verifying';
-  if (paced && attempt.dueAt <= now) setAttempt(draft, attempt, { dueAt: now + policy.spacingMs });
   if (!isAbsent({ absences, policy, instanceIdKnown: attempt.instanceId !== null })) return;
 
   switch (attempt.state) {

@@ -105,6 +105,7 @@ describe('create', () => {
 
     expect(story.states).toEqual(['unknown']);
     expect(story.attempt().absences).toEqual(before);
+    expect(story.attempt().dueAt).toBeGreaterThan(story.now); // or it would be asked again at once, for as long as the clocks disagree
   });
 
   it('REL-A15: an absence from before it was last seen is old news', () => {

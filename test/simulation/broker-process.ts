@@ -120,6 +120,10 @@ export function createBrokerProcess(deps: ProcessDeps): BrokerProcess {
     const isShared = deps.settings.sharedSqlite;
     return {
       ...store,
+      read: (call) => {
+        clock.noteRead();
+        return store.read(call);
+      },
       // two brokers share no connection: what one asks in vain says nothing of the other
       write: async (body, isolation) => {
         if (fate.strikes('database.busy')) throw databaseError('SQLITE_BUSY');

@@ -8,6 +8,8 @@ const QUIET_TURNS = 2;
 const TICK_MS = 50;
 const TIMEOUT_TICK_MS = 500;
 const MOST_TURNS = 50_000;
+/** Reads of the databases at one moment: far more than any work needs. */
+const MOST_READS = 20_000;
 
 /** The time of a world. It goes on when everything that does not wait for time has come to rest; the only real waits are those for SQLite's write queue. */
 export class SimClock extends FakeClock {
@@ -20,6 +22,18 @@ export class SimClock extends FakeClock {
 
   override timeoutSignal(ms: number, parent?: AbortSignal): AbortSignal {
     return super.timeoutSignal(this.#toNext(TIMEOUT_TICK_MS, ms), parent);
+  }
+
+  #reads = 0;
+  #readsAtMs = -1;
+
+  /** Told of each read of a database: a broker that goes round without time passing never comes to the end of a turn, where `settle` would see it. */
+  noteRead(): void {
+    const now = this.monotonicMs();
+    this.#reads = now === this.#readsAtMs ? this.#reads + 1 : 1;
+    this.#readsAtMs = now;
+    if (this.#reads > MOST_READS)
+      throw new Error(`a broker goes round without time passing: ${MOST_READS} reads at one moment`);
   }
 
   #toNext(tickMs: number, ms: number): number {
