@@ -5,7 +5,7 @@ import { readdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { packageScript, root, runNode } from './lib/commands.mjs';
+import { endWhenTold, packageScript, root, runNode } from './lib/commands.mjs';
 
 const ENDING = '-stories.test.ts';
 /** Seeds that one process tells. */
@@ -14,6 +14,7 @@ const adapters = readdirSync(join(root, 'test/conformance')).flatMap((file) =>
   file.endsWith(ENDING) ? [file.slice(0, -ENDING.length)] : [],
 );
 const { seeds, from, adapter } = readArguments();
+endWhenTold();
 
 const chosen = adapter === undefined ? adapters : [adapter];
 const chunks = [];

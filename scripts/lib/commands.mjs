@@ -42,3 +42,12 @@ function runProgram(program, programArguments, { cwd = root, env = {}, show = fa
 export function runNode(script, scriptArguments = [], options = {}) {
   return runProgram(process.execPath, [script, ...scriptArguments], options);
 }
+
+/** For a script that starts one program after the other: told to end, it ends with those that run, and begins no other. */
+export function endWhenTold() {
+  for (const [signal, code] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ])
+    process.once(signal, () => setImmediate(() => process.exit(code))); // the programs hear of it first
+}
