@@ -1,52 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { instanceId } from '../../src/provider/ids.ts';
 import { uncancelled } from '../../test/support/provider-calls.ts';
-import { ACTIVE, KILL_TAKEN, killRefused, NODE, NODES, TASK } from './fixtures/bodies.ts';
-import {
-  makeWorld,
-  openPort,
-  rowsOf,
-  startScriptedHost,
-  type HakuWorld,
-  type Reply,
-  type ScriptedHost,
-} from './fixtures/scripted-host.ts';
+import { ACTIVE, KILL_TAKEN, NODE, NODES, TASK } from './fixtures/bodies.ts';
+import { aContainer, aRunner, aWorld, destroy, got, KILL, listed, refused, silent } from './fixtures/ending-vps.ts';
+import { openPort, rowsOf, type HakuWorld, type Reply } from './fixtures/scripted-host.ts';
 
-const SECOND_MS = 1_000;
 const MINUTE_MS = 60_000;
-const closers: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0)) await close();
-});
-
-async function aWorld(routes: Readonly<Record<string, Reply>>): Promise<HakuWorld> {
-  const world = await makeWorld(routes);
-  closers.push(world.host.close);
-  return world;
-}
-
-/** The container's published port: open for as long as the container is there. */
-async function aContainer() {
-  const container = await openPort();
-  closers.push(container.close);
-  return container;
-}
-
-async function aRunner(reply: Reply): Promise<ScriptedHost> {
-  const runner = await startScriptedHost({ 'POST /kill': reply });
-  closers.push(runner.close);
-  return runner;
-}
-
-const KILL = `POST /kill/${TASK}`;
 const taken: Reply = { status: 202, json: KILL_TAKEN };
-/** The Host does not hear the machine. */
-const silent: Record<string, Reply> = { 'GET /nodes': { json: [{ ...NODES[0], status: 'offline' }] } };
-const refused = (state: string): Reply => ({ status: 409, json: killRefused(state) });
-const destroy = (world: HakuWorld) => world.provider.destroyInstance(instanceId(TASK), uncancelled);
-const got = async (world: HakuWorld) => (await world.provider.getInstance(instanceId(TASK), uncancelled))?.state;
-const listed = async (world: HakuWorld) => (await world.provider.listInstances(uncancelled)).map(({ state }) => state);
 const kills = (world: HakuWorld) => world.host.routesAsked().filter((route) => route === KILL).length;
 
 /** As the Host does: the row is closed the moment that a kill is taken. */
@@ -323,68 +284,6 @@ describe('a kill', () => {
   });
 });
 
-describe('a row that was closed before anything is known to have run', () => {
-  const unheard = { started_at: null, ssh_port: null, exit_code: -1 };
-
-  it('HAKU-9.28: says nothing for ten minutes, since its machine may be starting it unheard', async () => {
-    const world = await aWorld({ ...rowsOf({ status: 'failed', ...unheard }), ...silent });
-
-    expect(await got(world)).toBe('failed');
-    await world.clock.advance(9 * MINUTE_MS);
-    expect([await got(world), await listed(world)]).toEqual(['failed', ['failed']]);
-    await world.clock.advance(MINUTE_MS);
-
-    expect([await got(world), await listed(world)]).toEqual([undefined, []]);
-  });
-
-  it('says nothing for an hour where the Host gave it up and hears its machine, which nobody has told to end it', async () => {
-    const world = await aWorld(rowsOf({ status: 'failed', ...unheard }));
-    await got(world);
-
-    await world.clock.advance(59 * MINUTE_MS);
-    expect([await got(world), await listed(world)]).toEqual(['failed', ['failed']]);
-    await world.clock.advance(MINUTE_MS);
-
-    expect([await got(world), await listed(world)]).toEqual([undefined, []]);
-  });
-
-  it('is asked of its machine all that time, and is gone soon after that has ended it', async () => {
-    let isStarted = false;
-    const runner = await aRunner(async () =>
-      isStarted
-        ? { json: { message: 'Kill processed.' } }
-        : { status: 404, json: { detail: 'Task not found or not tracked.' } },
-    );
-    const routes = rowsOf({ status: 'killed', ...unheard }, { url: runner.url });
-    const world = await aWorld({ ...routes, [KILL]: refused('killed') });
-    await world.provider.listInstances(uncancelled);
-
-    await world.clock.advance(30 * SECOND_MS);
-    expect(await destroy(world)).toBe('destroying');
-    await world.clock.advance(2 * MINUTE_MS);
-    expect(await destroy(world)).toBe('destroying');
-    isStarted = true;
-    await destroy(world);
-
-    expect(runner.asked).toHaveLength(3);
-    expect(await destroy(world)).toBe('gone');
-  });
-
-  it.each([
-    ['its machine refused', { error_message: 'Runner rejected VPS creation.' }],
-    ['its machine was not reached', { error_message: 'Failed to contact runner: All connection attempts failed' }],
-    ['its container could not be started', { exit_code: 125 }],
-    ['nobody approved it', { status: 'rejected' }],
-  ])('says enough where %s', async (_, change) => {
-    const world = await aWorld(rowsOf({ status: 'failed', ...unheard, ...change }));
-
-    await got(world);
-    await world.clock.advance(MINUTE_MS);
-
-    expect(await got(world)).toBeUndefined();
-  });
-});
-
 describe('what is gone', () => {
   it('is not dialled for ever', async () => {
     const container = await aContainer();
@@ -396,7 +295,7 @@ describe('what is gone', () => {
     expect(await destroy(world)).toBe('gone');
     await world.clock.advance(10 * MINUTE_MS);
     const again = await openPort(); // whatever listens anywhere now
-    closers.push(again.close);
+    onTestFinished(again.close);
 
     expect(await got(world)).toBeUndefined();
   });
