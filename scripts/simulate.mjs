@@ -35,7 +35,7 @@ endWhenTold();
 
 if (wish.seed !== undefined) process.exit(await show('replay', wish.seed, ...(wish.until === undefined ? [] : [wish.until])));
 if (wish.shrink !== undefined) process.exit(await show('shrink', wish.shrink));
-process.exit((wish.ablations ? await missEachRule(wish.worlds ?? 500) : await simulate(wish.worlds ?? 100)) ? 0 : 1);
+process.exit((wish.ablations ? await missEachRule(wish.worlds) : await simulate(wish.worlds)) ? 0 : 1);
 
 async function simulate(worlds) {
   const startedAt = Date.now();
@@ -99,7 +99,8 @@ async function judge(rows, worlds, seconds) {
     await show('shrink', seed);
   }
   if (wish.record) {
-    const run = { commit: commit(), from: wish.from, worlds, sessions, failed: failed.map((row) => row.seed ?? '?') };
+    const block = { from: wish.from, to: wish.from + wish.worlds - 1 }; // the kept seeds, which count as worlds too, are not in it
+    const run = { commit: commit(), ...block, worlds, sessions, failed: failed.map((row) => row.seed ?? '?') };
     appendFileSync(LEDGER, `${JSON.stringify({ ...run, closedWhileAlive, bookedPercent: Number(booked), seconds })}\n`);
   }
   return failed.length === 0 && !isTooOften && !(wish.gate && rare.length > 0);
@@ -193,7 +194,7 @@ function nextSeed() {
     .trim()
     .split('\n')
     .map((line) => JSON.parse(line));
-  return Math.max(FIRST_SEED, ...runs.map(({ from, worlds }) => from + worlds));
+  return Math.max(FIRST_SEED, ...runs.map(({ to }) => to + 1));
 }
 
 function readArguments() {
@@ -210,7 +211,15 @@ function readArguments() {
       return value;
     };
     const [worlds, seed, until, shrink] = ['worlds', 'seed', 'until', 'shrink'].map(whole);
-    return { ...values, worlds, seed, until, shrink, from: whole('from') ?? (values.ablations ? FIRST_SEED : nextSeed()) };
+    const isAblated = values.ablations;
+    return {
+      ...values,
+      worlds: worlds ?? (isAblated ? 500 : 100),
+      seed,
+      until,
+      shrink,
+      from: whole('from') ?? (isAblated ? FIRST_SEED : nextSeed()),
+    };
   } catch (error) {
     console.error(`npm run simulate: ${error.message}`);
     process.exit(2);
