@@ -33,3 +33,18 @@ describe('the clock of a machine', () => {
     expect(wokeAt).toBe(6 * MINUTE_MS);
   });
 });
+
+describe('the clock of a world', () => {
+  it('says so when a broker goes round without time passing, which no turn of the event loop would show', async () => {
+    const world = new SimClock('2026-10-26T12:00:00Z');
+    const readOften = () => {
+      for (let reads = 0; reads < 15_000; reads += 1) world.noteRead();
+    };
+
+    readOften();
+    await world.advance(1);
+    readOften();
+
+    expect(readOften).toThrow('goes round without time passing');
+  });
+});

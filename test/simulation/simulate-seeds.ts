@@ -10,6 +10,7 @@ import { simulateWorld, type WorldOptions, type WorldResult } from './simulate-w
 //   rules                      the rules that can be left out
 //   replay SEED [STEP]         everything that happens in a world, up to a step
 //   shrink SEED                the faults that its failure needs
+
 const [command = '', ...rest] = process.argv.slice(2);
 await main();
 process.exit(0); // brokers that died wait for ever
