@@ -2,7 +2,7 @@ import net, { type AddressInfo } from 'node:net';
 import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { FakeClock } from '../../test/support/fake-clock.ts';
 import { instanceId } from '../../src/provider/ids.ts';
 import { systemClock } from '../../src/core/clock.ts';
@@ -49,11 +49,15 @@ async function aProxy(serve: (caller: Caller, count: number) => void) {
 const dial = (proxy: { host: string; port: number }, more: Partial<Parameters<typeof openTunnel>[0]> = {}) =>
   openTunnel({ proxy, id: TASK, clock: systemClock, signal: new AbortController().signal, ...more });
 
-/** When the kernel will ask whether the other end is still there, seconds; undefined when it never will. */
-async function asksInS(localPort: number): Promise<number | undefined> {
-  const hexPort = localPort.toString(16).toUpperCase().padStart(4, '0');
+/**
+ * When the kernel will ask whether the other end is still there, seconds; undefined when it does not mean to. A connection has
+ * one timer in that table: while an answer of the other end is awaited, it is that answer's.
+ */
+async function asksInS({ localPort, remotePort }: net.Socket): Promise<number | undefined> {
+  const hexPort = (port = 0) => `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
   const rows = (await readFile('/proc/net/tcp', 'utf8')).split('\n').map((row) => row.trim().split(/\s+/));
-  const [timer, when] = rows.find(([, local]) => local?.endsWith(`:${hexPort}`))?.[5]?.split(':') ?? [];
+  const row = rows.find(([, local, remote]) => local?.endsWith(hexPort(localPort)) && remote?.endsWith(hexPort(remotePort)));
+  const [timer, when] = row?.[5]?.split(':') ?? [];
   return timer === '02' && when !== undefined ? Number.parseInt(when, 16) / 100 : undefined;
 }
 
@@ -66,7 +70,7 @@ describe('openTunnel', () => {
       const stream = await dial(proxy);
       closers.push(() => stream.destroy());
 
-      expect(await asksInS(stream.localPort ?? 0)).toBeLessThanOrEqual(30);
+      await vi.waitFor(async () => expect(await asksInS(stream)).toBeLessThanOrEqual(30), { timeout: 3_000 });
     },
   );
 
