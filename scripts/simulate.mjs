@@ -149,6 +149,8 @@ async function searchOn(search, worlds) {
         tell(`${search.rule}: the process of world ${seed} ended without a word`, false);
       return;
     }
+    if (row.withRule !== undefined)
+      return tell(`${search.rule}: world ${seed} shows nothing, with the rule, too: ${row.withRule}`, false);
     early += row.closedWhileAlive;
     const found = row.failure ?? (early >= TELLING_EARLY_ENDS ? `${early} instances were believed gone and lived` : undefined);
     if (found !== undefined) {

@@ -2,10 +2,10 @@ import net, { type AddressInfo } from 'node:net';
 import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, it, vi, type MockInstance } from 'vitest';
 import { FakeClock } from '../../test/support/fake-clock.ts';
 import { instanceId } from '../../src/provider/ids.ts';
-import { systemClock } from '../../src/core/clock.ts';
+import { systemClock, type Clock } from '../../src/core/clock.ts';
 import { uncancelled } from '../../test/support/provider-calls.ts';
 import { TASK } from './fixtures/bodies.ts';
 import { makeWorld } from './fixtures/scripted-host.ts';
@@ -165,6 +165,7 @@ describe('openTunnel', () => {
     const { proxy, requests } = await aProxy(({ socket }, count) => {
       if (count === 2) socket.write('SUCCESS\n');
     });
+    const timeouts = vi.spyOn(clock, 'timeoutSignal');
     const faults: string[] = [];
     const note = async (call: Promise<unknown>) => call.catch((error: { fault: string }) => void faults.push(error.fault));
 
@@ -175,8 +176,7 @@ describe('openTunnel', () => {
     await clock.advance(1);
     await first;
     const second = note(dial(proxy, { clock }));
-    await until(() => requests.length === 2);
-    await delay(20); // until SUCCESS has come
+    await until(() => hasSuccess(timeouts));
     await clock.advance(4_000);
     await second;
 
@@ -236,11 +236,11 @@ describe('dialSsh', () => {
     });
     const { provider, host, clock } = await makeWorld({}, { HAKURIVER_SSH_PROXY: `127.0.0.1:${proxy.port}` });
     closers.push(host.close);
+    const timeouts = vi.spyOn(clock, 'timeoutSignal');
 
     const dialling = provider.dialSsh?.(instanceId(TASK), uncancelled);
     for (const count of [1, 2]) {
-      await until(() => requests.length === count);
-      await delay(20);
+      await until(() => requests.length === count && hasSuccess(timeouts));
       await clock.advance(5_000);
     }
     const stream = await dialling;
@@ -275,6 +275,11 @@ describe('dialSsh', () => {
     await expect(dialling).rejects.toMatchObject({ name: 'ProviderError', kind: 'unavailable' });
   });
 });
+
+/** The last wait that a dial has begun is the short one, for what sshd says. */
+function hasSuccess(timeouts: MockInstance<Clock['timeoutSignal']>): boolean {
+  return timeouts.mock.lastCall?.[0] === 4_000;
+}
 
 async function until(holds: () => boolean): Promise<void> {
   for (let waitedMs = 0; !holds(); waitedMs += 5) {

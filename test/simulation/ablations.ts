@@ -9,11 +9,14 @@ import type { Beside, SessionRepository } from '../../src/sessions/session-repos
 import type { Transition } from '../../src/sessions/step.ts';
 import type { ReplicaDeps } from '../support/replica.ts';
 import { FAR_OFF } from '../support/provider-calls.ts';
+import type { PlanOptions } from './faults.ts';
 
 /** Brokers without one of the rules of the life cycle: a world has to show what the rule is good for. */
 export interface Ablation {
   readonly rule: string;
   readonly without: string;
+  /** What its worlds abound in, where one rule of several would have to fail at once: in worlds like any other, R7 is missed after 446. */
+  readonly rates?: PlanOptions['rates'];
   readonly apply: (deps: ReplicaDeps) => ReplicaDeps;
 }
 
@@ -40,6 +43,7 @@ export const ABLATIONS: readonly Ablation[] = [
   {
     rule: 'R7',
     without: 'a list that lacks what is held alive is believed',
+    rates: { 'list.blind': 0.2, 'get.denies': 0.2 },
     apply: (deps) => ({
       ...deps,
       remade: {

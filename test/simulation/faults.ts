@@ -83,15 +83,17 @@ export interface PlanOptions {
   readonly without?: readonly FaultName[];
   /** Only these may be on. */
   readonly only?: readonly FaultName[];
+  /** These are on whatever the seed says, and so likely. */
+  readonly rates?: Readonly<Partial<Record<FaultName, number>>>;
 }
 
-export function planOf(seed: number, { without = [], only = FAULT_NAMES }: PlanOptions = {}): WorldPlan {
+export function planOf(seed: number, { without = [], only = FAULT_NAMES, rates: fixed = {} }: PlanOptions = {}): WorldPlan {
   const rates = new Map<FaultName, number>();
   for (const name of FAULT_NAMES) {
     const dice = createDice(seedOf(seed, `rate of ${name}`)); // of its own: a fault more or less leaves the others as they are
     const isOn = dice.chance(0.5);
-    const rate = FAULTS[name][0] * dice.between(0.1, 1) ** 2; // more often small than large
-    if (isOn && only.includes(name) && !without.includes(name)) rates.set(name, rate);
+    const rate = fixed[name] ?? FAULTS[name][0] * dice.between(0.1, 1) ** 2; // more often small than large
+    if ((isOn || name in fixed) && only.includes(name) && !without.includes(name)) rates.set(name, rate);
   }
   const dice = createDice(seedOf(seed, 'plan'));
   const absenceMinutes = dice.pick([4, 4, 6, 6, 15]);

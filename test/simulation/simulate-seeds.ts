@@ -5,7 +5,7 @@ import { simulateWorld, type WorldOptions, type WorldResult } from './simulate-w
 
 // What scripts/simulate.mjs runs in processes of their own; each line of what it prints is JSON, but for replay and shrink.
 //   worlds FROM COUNT          these worlds
-//   ablation RULE FROM COUNT   the same without a rule, until one fails
+//   ablation RULE FROM COUNT   the same without a rule, until one fails; what it shows is held against the same world with the rule
 //   sometimes                  what has to happen again and again
 //   rules                      the rules that can be left out
 //   replay SEED [STEP]         everything that happens in a world, up to a step
@@ -66,12 +66,20 @@ async function told(seed: number, options: WorldOptions = {}) {
 async function ablation(rule: string, from: number, count: number): Promise<void> {
   const found = ABLATIONS.find((each) => each.rule === rule);
   if (!found) throw new RangeError(`no rule ${rule} can be left out`);
+  const { rates = {} } = found;
   for (let seed = from; seed < from + count; seed += 1) {
-    const { failures, closedWhileAlive } = await told(seed, { ablate: found.apply });
+    const { failures, closedWhileAlive } = await told(seed, { rates, ablate: found.apply });
     const [failure] = failures;
-    say({ seed, closedWhileAlive, failure });
+    const isTelling = failure !== undefined || closedWhileAlive > 0;
+    say({ seed, closedWhileAlive, failure, ...(isTelling ? { withRule: await wrongIn(seed, rates) } : {}) });
     if (failure !== undefined) return;
   }
+}
+
+/** What is wrong in the same world with all rules: a world shows what a rule is good for when nothing is. */
+async function wrongIn(seed: number, rates: WorldOptions['rates'] = {}): Promise<string | undefined> {
+  const { failures, closedWhileAlive } = await told(seed, { rates });
+  return failures[0] ?? (closedWhileAlive > 0 ? 'an instance was believed gone and lived' : undefined);
 }
 
 async function replay(seed: number, until: number): Promise<void> {
