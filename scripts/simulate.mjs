@@ -3,6 +3,7 @@
 // npm run simulate -- --seed N [--until STEP]                          everything that happens in one world
 // npm run simulate -- --shrink N                                       which faults the failure of a world needs, and how it ends
 // --gate: a run in which something that should happen never did, or no broker took a branch of the decisions, is void. --record: adds the run to test/simulation/ledger.jsonl.
+// --minutes M: begins no more worlds after so many minutes, and says how many it left out.
 import { execFileSync } from 'node:child_process';
 import { appendFileSync, existsSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
@@ -12,11 +13,14 @@ import { endWhenTold, packageScript, root, runNode } from './lib/commands.mjs';
 
 /** Worlds that one process simulates: its start costs as much as some of them. */
 const CHUNK = 100;
+/** Fewer are no gate, however slow the machine. */
+const LEAST_GATE_WORLDS = 1_000;
 /** Each thing that should happen, at least once in so many worlds. */
 const ONCE_IN_WORLDS = 150;
 /** Believed gone while alive, and found again: at most once in so many sessions. */
 const SESSIONS_A_FALSE_END = 5_000;
 const MOST_SHRUNK = 2;
+const MINUTE_MS = 60_000;
 /** Worlds without a rule that one process simulates, at first and later: most rules are missed after a few. */
 const ABLATED_FIRST = 5;
 const ABLATED_CHUNK = 25;
@@ -44,7 +48,12 @@ async function simulate(worlds) {
   for (let begun = 0; begun < worlds; begun += CHUNK) chunks.push([wish.from + begun, Math.min(CHUNK, worlds - begun)]);
   const rows = [];
   const untaken = [];
+  let leftOut = 0;
   const simulateChunk = async (from, count) => {
+    if (Date.now() - startedAt > wish.minutes * MINUTE_MS) {
+      leftOut += count;
+      return;
+    }
     const { lines, output } = await ask('worlds', from, count);
     for (const row of lines.filter(({ failures }) => failures.length > 0))
       console.log(`FAILED world ${row.seed}:\n  ${row.failures.slice(0, 5).join('\n  ')}`);
@@ -68,8 +77,12 @@ async function simulate(worlds) {
   for (const line of untaken) console.log(line);
   if (untaken.length > 0)
     console.log('the run is VOID: it takes worlds that take these branches, or a reason in test/simulation/not-taken-here.ts');
-  const holds = await judge(rows, worlds + former.length, Math.round((Date.now() - startedAt) / 1_000));
-  return holds && untaken.length === 0;
+  if (leftOut > 0)
+    console.log(`the time was up: ${leftOut} of ${worlds + former.length} worlds were LEFT OUT (--minutes ${wish.minutes})`);
+  const isShort = wish.gate && leftOut > 0 && rows.length < LEAST_GATE_WORLDS;
+  if (isShort) console.log(`the run is VOID: it takes ${LEAST_GATE_WORLDS} worlds`);
+  const holds = await judge(rows, worlds + former.length - leftOut, Math.round((Date.now() - startedAt) / 1_000));
+  return holds && untaken.length === 0 && !isShort;
 }
 
 async function judge(rows, worlds, seconds) {
@@ -204,7 +217,17 @@ function readArguments() {
     const text = { type: 'string' };
     const flag = { type: 'boolean', default: false };
     const { values } = parseArgs({
-      options: { worlds: text, from: text, seed: text, until: text, shrink: text, gate: flag, record: flag, ablations: flag },
+      options: {
+        worlds: text,
+        from: text,
+        minutes: text,
+        seed: text,
+        until: text,
+        shrink: text,
+        gate: flag,
+        record: flag,
+        ablations: flag,
+      },
     });
     const whole = (name) => {
       if (values[name] === undefined) return undefined;
@@ -212,11 +235,13 @@ function readArguments() {
       if (!Number.isSafeInteger(value) || value < 0) throw new Error(`--${name} must be a whole number`);
       return value;
     };
-    const [worlds, seed, until, shrink] = ['worlds', 'seed', 'until', 'shrink'].map(whole);
+    const [worlds, minutes, seed, until, shrink] = ['worlds', 'minutes', 'seed', 'until', 'shrink'].map(whole);
+    if (values.record && minutes !== undefined) throw new Error('--record names its worlds beforehand: leave out --minutes');
     const isAblated = values.ablations;
     return {
       ...values,
       worlds: worlds ?? (isAblated ? 500 : 100),
+      minutes: minutes ?? Number.POSITIVE_INFINITY,
       seed,
       until,
       shrink,
