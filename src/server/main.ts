@@ -7,6 +7,7 @@ import { systemRandom } from '../core/random.ts';
 import { createLogger } from '../observability/logger.ts';
 import { providerModules } from '../../providers/index.ts';
 import { createBroker, type Broker } from './broker.ts';
+import { END_SIGNALS, listenForEnd, type EndSignal } from './end-signals.ts';
 import { packageVersion } from './package-version.ts';
 
 /** As sysexits.h has it: the configuration is at fault. */
@@ -48,9 +49,16 @@ export async function serve({ drain, complain }: ServeOptions): Promise<number |
     return EXIT_CONFIG;
   }
 
-  const { uninstall } = closeWithGrace(
-    { delay: false, logger: { error: (message) => log.error({ error: describeError(message) }, 'the broker is ending') } },
-    async ({ signal, err }) => {
+  let isEnding = false;
+  let asked: EndSignal | undefined;
+  const { close, uninstall } = closeWithGrace(
+    {
+      delay: false,
+      skip: END_SIGNALS,
+      logger: { error: (message) => log.error({ error: describeError(message) }, 'the broker is ending') },
+    },
+    async ({ signal = asked, err }) => {
+      isEnding = true;
       log.info(
         { signal, drain, ...(err ? { error: describeError(err) } : {}) },
         drain ? 'berth is ending: sessions are destroyed first' : 'berth is ending: sessions go on',
@@ -59,6 +67,20 @@ export async function serve({ drain, complain }: ServeOptions): Promise<number |
       log.info({}, 'berth has ended');
     },
   );
+  const endAtOnce = (signal: EndSignal) => {
+    log.error({ signal }, 'asked again: berth ends at once, and the next start takes up what is open');
+    process.exit(EXIT_FAILURE);
+  };
+  const signals = listenForEnd({
+    source: process,
+    clock: systemClock,
+    onFirst: (signal) => {
+      if (isEnding) return endAtOnce(signal); // an error has begun it
+      asked = signal;
+      close();
+    },
+    onAgain: endAtOnce,
+  });
   try {
     const address = await broker.start();
     log.info({ address, docs: `${address}/docs` }, 'berth is listening');
@@ -69,6 +91,7 @@ export async function serve({ drain, complain }: ServeOptions): Promise<number |
       `berth cannot listen on ${config.server.host}:${config.server.port}: ${error instanceof Error ? error.message : String(error)}`,
     );
     uninstall(); // or the end of this process would count as a clean one
+    signals.stop();
     await broker.stop({ drain: false });
     return EXIT_FAILURE;
   }

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterEach, describe, expect, it } from 'vitest';
 import { generateSshKeyPair } from '../../src/core/openssh-key-pair.ts';
@@ -233,6 +234,21 @@ describePart('sshd', 'the main job on the simulated market', () => {
       expect(await sessionOf(next, session.id)).toMatchObject({ status: 'stopped', reason: 'drained' });
     }
     expect((await stockSsh(loginOf(running.session, running.ssh_private_key), 'echo in')).code).toBe(255);
+  });
+
+  it('REL-C13: Ctrl-C on npm start -- --drain is one wish, though npm passes it on to the broker, which has heard it', async () => {
+    const broker = await startBroker({ env: QUICK_MARKET, drain: true, byNpm: true });
+    const { session } = await rentRunning(broker);
+
+    for (let press = 0; press < 3; press += 1) {
+      broker.signalGroup('SIGINT');
+      await pause(20); // or the system makes one of them
+    }
+    await broker.ended;
+
+    expect(broker.logs().at(-1)).toMatchObject({ message: 'berth has ended' });
+    const next = await startBroker({ env: QUICK_MARKET, folder: broker.folder });
+    expect(await sessionOf(next, session.id)).toMatchObject({ status: 'stopped', reason: 'drained' });
   });
 
   it('shows its sessions to sqlite3, also while it runs', async () => {

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { once } from 'node:events';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import { endBrokers, runBroker, startBroker, until, type BrokerProcess } from '../support/broker-process.ts';
 import { openEventStream } from '../support/event-stream.ts';
@@ -55,6 +56,21 @@ describe('the process of a broker', () => {
     expect(created.body.ssh_private_key).toContain('BEGIN OPENSSH PRIVATE KEY');
     await stream.ended;
     expect(await ended).toBe(0);
+  });
+
+  it('ends at once when it is asked again later, and the next one ends what was to be ended', async () => {
+    const broker = await startBroker({ env: { ...QUICK_MARKET, SIMULATED_FAULTS: 'destroy_lies=1' }, drain: true });
+    const { session } = await rentRunning(broker);
+
+    broker.signal('SIGTERM');
+    await until('the wish that the session ends', () => broker.logs().find(({ message }) => message === 'session.stopping'));
+    await pause(2_500);
+    expect(await broker.stop()).toBe(1);
+
+    expect(broker.logs().at(-1)).toMatchObject({ level: 'error', signal: 'SIGTERM' });
+    expect(broker.logs().at(-1)?.message).toContain('asked again');
+    const next = await startBroker({ env: QUICK_MARKET, folder: broker.folder });
+    expect(await endForGood(next, session.id)).toMatchObject({ status: 'stopped', reason: 'drained' });
   });
 
   it('REL-M3: SIGTERM during a create leaves one instance, which the next process knows', async () => {

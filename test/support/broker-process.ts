@@ -31,6 +31,8 @@ export interface BrokerOptions {
   readonly folder?: string;
   readonly port?: number;
   readonly drain?: boolean;
+  /** By `npm start` in a process group of its own, as from a terminal; `pid` is npm's then. */
+  readonly byNpm?: boolean;
 }
 
 export interface BrokerProcess {
@@ -48,6 +50,8 @@ export interface BrokerProcess {
   output(): string;
   /** Sends a signal and does not wait: SIGSTOP, SIGCONT. */
   signal(signal: NodeJS.Signals): void;
+  /** Sends a signal to all processes of its group, as a terminal does at Ctrl-C. Only where npm has started it. */
+  signalGroup(signal: NodeJS.Signals): void;
   /** Asks it to end, by SIGTERM unless told otherwise; resolves with the exit code once it has. */
   stop(signal?: 'SIGTERM' | 'SIGINT'): Promise<number | null>;
   /** SIGKILL; resolves once it has ended. */
@@ -64,6 +68,8 @@ export interface LaunchedBroker extends BrokerProcess {
 
 interface Life {
   readonly child: ChildProcess;
+  /** Whether it leads a process group of its own. */
+  readonly isGroup: boolean;
   readonly output: string[];
   readonly ended: Promise<number | null>;
 }
@@ -74,14 +80,14 @@ const STOP_BOUND_MS = 90_000;
 const lives = new Set<Life>();
 const folders = new Set<string>();
 process.on('exit', () => {
-  for (const { child } of lives) child.kill('SIGKILL');
+  for (const life of lives) killAll(life);
 });
 
 /** The built broker as a process of its own, once /ready says so. Whoever starts one calls `endBrokers` in afterEach. */
 export async function startBroker(options: BrokerOptions = {}): Promise<BrokerProcess> {
   const folder = options.folder ?? makeFolder();
-  const { env = {}, port = 0, drain = false } = options;
-  const life = await spawnBroker({ env, folder, port, drain });
+  const { env = {}, port = 0, drain = false, byNpm = false } = options;
+  const life = await spawnBroker({ env, folder, port, drain, byNpm });
   const address = await untilListening(life);
   await until(
     'an answer of /ready that says so',
@@ -93,8 +99,8 @@ export async function startBroker(options: BrokerOptions = {}): Promise<BrokerPr
 
 /** The same as soon as the process exists, on a port that the caller has chosen: it can be killed while it starts. */
 export async function launchBroker(options: BrokerOptions & { readonly port: number }): Promise<LaunchedBroker> {
-  const { env = {}, folder = makeFolder(), port, drain = false } = options;
-  const life = await spawnBroker({ env, folder, port, drain });
+  const { env = {}, folder = makeFolder(), port, drain = false, byNpm = false } = options;
+  const life = await spawnBroker({ env, folder, port, drain, byNpm });
   return {
     ...brokerOf(life, `http://127.0.0.1:${port}`, { env, folder, drain }),
     listening: async () => void (await untilListening(life)),
@@ -120,6 +126,7 @@ function brokerOf(
     logs: () => logLines(life),
     output: () => life.output.join(''),
     signal: (signal) => void child.kill(signal),
+    signalGroup: (signal) => void process.kill(-(child.pid ?? Number.NaN), signal),
     stop: async (signal = 'SIGTERM') => {
       child.kill(signal);
       return inTime(life, STOP_BOUND_MS, `it did not end on ${signal}`);
@@ -135,8 +142,8 @@ function brokerOf(
 
 /** The built broker where it must not start, or ends by itself: what it printed, and its exit code. */
 export async function runBroker(options: BrokerOptions = {}): Promise<{ code: number | null; output: string }> {
-  const { env = {}, folder = makeFolder(), port = 0, drain = false } = options;
-  const life = await spawnBroker({ env, folder, port, drain });
+  const { env = {}, folder = makeFolder(), port = 0, drain = false, byNpm = false } = options;
+  const life = await spawnBroker({ env, folder, port, drain, byNpm });
   const code = await inTime(life, START_BOUND_MS, 'it was to end by itself and did not');
   return { code, output: life.output.join('') };
 }
@@ -145,12 +152,22 @@ export async function runBroker(options: BrokerOptions = {}): Promise<{ code: nu
 export async function endBrokers({ show = false } = {}): Promise<void> {
   for (const life of lives) {
     if (show) process.stderr.write(`--- log of broker ${life.child.pid}\n${life.output.join('').slice(-6_000)}\n`);
-    life.child.kill('SIGKILL');
+    killAll(life);
     await life.ended;
   }
   lives.clear();
   for (const folder of folders) rmSync(folder, { recursive: true, force: true });
   folders.clear();
+}
+
+/** Also what npm has started, which would outlive it. */
+function killAll({ child, isGroup }: Life): void {
+  if (!isGroup || child.pid === undefined) return void child.kill('SIGKILL');
+  try {
+    process.kill(-child.pid, 'SIGKILL');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error; // nobody of the group is left
+  }
 }
 
 /** A folder that `endBrokers` takes away. */
@@ -171,13 +188,17 @@ export async function until<T>(what: string, look: () => Promise<T | undefined> 
   }
 }
 
-async function spawnBroker({ env, folder, port, drain }: Required<BrokerOptions>): Promise<Life> {
+async function spawnBroker({ env, folder, port, drain, byNpm }: Required<BrokerOptions>): Promise<Life> {
   await buildWhenOld();
-  const child = spawn(process.execPath, [PROGRAM, 'serve', ...(drain ? ['--drain'] : [])], {
-    cwd: folder, // a .env of the repository's folder is none of ours
+  const words = drain ? ['--drain'] : [];
+  const [program, arguments_] = byNpm ? ['npm', ['start', '--', ...words]] : [process.execPath, [PROGRAM, 'serve', ...words]];
+  const child = spawn(program, arguments_, {
+    cwd: byNpm ? root : folder, // a .env of the repository's folder is none of ours
+    detached: byNpm,
     env: {
       PATH: process.env['PATH'],
       HOME: folder,
+      ...(byNpm ? { npm_config_update_notifier: 'false' } : {}),
       DATABASE_PATH: join(folder, 'berth.db'),
       SERVER_PORT: String(port),
       ...env,
@@ -188,7 +209,7 @@ async function spawnBroker({ env, folder, port, drain }: Required<BrokerOptions>
   child.stdout.setEncoding('utf8').on('data', (text: string) => output.push(text));
   child.stderr.setEncoding('utf8').on('data', (text: string) => output.push(text));
   const ended = once(child, 'close').then(() => child.exitCode);
-  const life = { child, output, ended };
+  const life = { child, isGroup: byNpm, output, ended };
   lives.add(life);
   return life;
 }
