@@ -15,7 +15,7 @@ import type { PlanOptions } from './faults.ts';
 export interface Ablation {
   readonly rule: string;
   readonly without: string;
-  /** What its worlds abound in, where one rule of several would have to fail at once: in worlds like any other, R7 is missed after 446. */
+  /** What its worlds abound in; without it they are like any other. */
   readonly rates?: PlanOptions['rates'];
   readonly apply: (deps: ReplicaDeps) => ReplicaDeps;
 }
@@ -40,19 +40,12 @@ export const ABLATIONS: readonly Ablation[] = [
       })),
     }),
   },
+  { rule: 'R7', without: 'a list that lacks what is held alive is believed', apply: trustingLists },
   {
-    rule: 'R7',
-    without: 'a list that lacks what is held alive is believed',
+    rule: 'R7 (blind lists)',
+    without: 'the same, where lists are often empty for long and looks deny',
     rates: { 'list.blind': 0.2, 'get.denies': 0.2 },
-    apply: (deps) => ({
-      ...deps,
-      remade: {
-        ...deps.remade,
-        observer: (made) => ({
-          list: async (...asked) => ({ ...(await made.list(...asked)), suspect: false }),
-        }),
-      },
-    }),
+    apply: trustingLists,
   },
   {
     rule: 'R8',
@@ -150,6 +143,14 @@ function lastWriterWins(made: SessionRepository): SessionRepository {
       return made.save({ ...before, session: { ...before.session, version } }, transition, beside);
     },
   };
+}
+
+/** Whatever a list lacks, it is believed. */
+function trustingLists(deps: ReplicaDeps): ReplicaDeps {
+  const observer: NonNullable<ReplicaDeps['remade']>['observer'] = (made) => ({
+    list: async (...asked) => ({ ...(await made.list(...asked)), suspect: false }),
+  });
+  return { ...deps, remade: { ...deps.remade, observer } };
 }
 
 /** Once a destroy was answered, its instance is gone as far as this broker sees. */

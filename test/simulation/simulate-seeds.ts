@@ -77,7 +77,7 @@ async function ablation(rule: string, from: number, count: number): Promise<void
 }
 
 /** What is wrong in the same world with all rules: a world shows what a rule is good for when nothing is. */
-async function wrongIn(seed: number, rates: WorldOptions['rates'] = {}): Promise<string | undefined> {
+async function wrongIn(seed: number, rates: NonNullable<WorldOptions['rates']>): Promise<string | undefined> {
   const { failures, closedWhileAlive } = await told(seed, { rates });
   return failures[0] ?? (closedWhileAlive > 0 ? 'an instance was believed gone and lived' : undefined);
 }
